@@ -1,0 +1,1 @@
+"""Features: declaration → parsing → ragged → encoders → matrix. numpy and the standard library only."""

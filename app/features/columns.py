@@ -1,0 +1,191 @@
+"""`Columns`: a batch of requests as arrays, the one meeting point of Arrow buffers and JSON.
+
+A *user* is one request with its history; a *row* is one campaign of a request. Offline every user has one row.
+All ragged fields of the batch lie in one flat `values` array; a *segment* is the entries of one field of one user.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.features.spec import CLOCK_KEYS, TEXTS, Declaration, Field, Lookup
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+ABSENT: Final = -1  # count of a segment whose field is unknown
+NOT_FOUND: Final = -np.inf  # a lookup whose key is not in a known map; canonical values are finite
+FLOAT32_MAX: Final = float(np.finfo(np.float32).max)
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One level of one ragged field: entries of a map or list (`outer`), or all numbers of a nested map (`inner`)."""
+
+    field: Field
+    inner: bool = False
+
+    @property
+    def numeric(self) -> bool:
+        """Whether its entries have values in the flat array (lists of strings have only a count)."""
+        return self.field.kind != "strings"
+
+
+class Layout:
+    """Positions of every declared field in `Columns` and in a packed history.
+
+    Attributes
+    ----------
+    request_numbers, campaign_numbers, user_numbers : tuple of Field
+        Scalars with a number (kinds number and timestamp).
+    request_texts, campaign_texts, user_texts : tuple of Field
+        Scalars with a text (kinds category, month and version).
+    ragged : tuple of Field
+        Ragged user fields, in declared order.
+    segments : tuple of Segment
+        Numeric segments first (outer of each numeric ragged field, then inner of each nested), then lists of strings.
+    n_numeric : int
+        How many segments have values.
+    user_lookups, row_lookups : tuple of Lookup
+        Lookups by a key of the request (or the clock), and by a key of the campaign.
+    keyed : tuple of Field
+        Ragged fields whose keys are needed, because something is looked up in them.
+    """
+
+    def __init__(self, declaration: Declaration) -> None:
+        self.declaration = declaration
+        request, campaign, user = (declaration.scope(s) for s in ("request", "campaign", "user"))
+        self.request_numbers, self.request_texts = _numbers(request), _texts(request)
+        self.campaign_numbers, self.campaign_texts = _numbers(campaign), _texts(campaign)
+        self.user_numbers, self.user_texts = _numbers(user), _texts(user)
+        self.ragged = tuple(f for f in user if f.ragged)
+        numeric = [Segment(f) for f in self.ragged if f.kind != "strings"]
+        inner = [Segment(f, inner=True) for f in self.ragged if f.nested]
+        self.segments = (*numeric, *inner, *(Segment(f) for f in self.ragged if f.kind == "strings"))
+        self.n_numeric = len(numeric) + len(inner)
+        campaign_keys = {f.name for f in campaign}
+        self.row_lookups = tuple(k for k in declaration.lookups if k.key in campaign_keys)
+        self.user_lookups = tuple(k for k in declaration.lookups if k.key not in campaign_keys)
+        wanted = {k.field for k in declaration.lookups}
+        self.keyed = tuple(f for f in self.ragged if f.name in wanted)
+
+    @cached_property
+    def temporal(self) -> NDArray[np.bool_]:
+        """(n_numeric,) whether a numeric segment holds unix seconds."""
+        return np.array([s.field.temporal for s in self.segments[: self.n_numeric]], dtype=bool)
+
+    @cached_property
+    def numbers(self) -> tuple[Field, ...]:
+        """The columns of `Columns.numbers`: request numbers, then user numbers."""
+        return (*self.request_numbers, *self.user_numbers)
+
+    @cached_property
+    def texts(self) -> tuple[Field, ...]:
+        """The columns of `Columns.texts`: request texts, then user texts."""
+        return (*self.request_texts, *self.user_texts)
+
+    def lookup_kind(self, lookup: Lookup) -> Field:
+        """The ragged field that a lookup reads."""
+        return self.declaration.field(lookup.field)
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """Text columns by dictionary: cell (i, j) is `entries[codes[i, j]]`.
+
+    Parameters
+    ----------
+    entries : sequence of (str or None)
+        Texts as written (not normalised); None is missing. Column j's entries are
+        `entries[starts[j] : starts[j + 1]]`; an entry may occur more than once.
+    starts : sequence of int, length n_columns + 1
+    codes : ndarray of shape (n, n_columns), int64
+        Positions in `entries`.
+    """
+
+    entries: Sequence[str | None]
+    starts: Sequence[int]
+    codes: Ints
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """A batch in canonical form (architecture decision 4): the same bits from Arrow, JSON and the cache.
+
+    Maps keep the order of their pairs, a duplicate key its first place and last value; null and NaN entries are
+    dropped; lists of strings keep the first of equal elements; -0.0 is +0.0; values lie within the float32 range.
+
+    Parameters
+    ----------
+    owner : ndarray of shape (n_rows,), int64
+        The user of each row.
+    now : ndarray of shape (n_users,), float64, unix seconds
+        Floor of the request's time to the hour.
+    state : ndarray of shape (n_users,), int64
+        `HistoryState` values.
+    numbers : ndarray of shape (n_users, len(layout.numbers)), float64
+        NaN is missing; timestamps in unix seconds.
+    campaign_numbers : ndarray of shape (n_rows, len(layout.campaign_numbers)), float64
+    texts : Texts of n_users rows, columns layout.texts
+    campaign_texts : Texts of n_rows rows, columns layout.campaign_texts
+    counts : ndarray of shape (n_users, len(layout.segments)), int64
+        Entries of each segment; `ABSENT` (-1) where the field is unknown, 0 where it is known and empty.
+    values : ndarray of shape (n_values,), float64
+        Entries of all numeric segments. User by user, and within a user segment by segment; the other way round
+        (segment by segment, and within it user by user) where `segment_major`.
+        An outer segment of a nested field holds, for each key, the sum (histogram) or the maximum (timestamps)
+        of its inner numbers.
+    segment_major : bool
+    user_lookups : ndarray of shape (n_users, len(layout.user_lookups)), float64
+        Value found (1.0 in a list of strings; unix seconds for timestamps; the outer value of a nested field);
+        `NOT_FOUND` where the field is known and lacks the key; NaN where the field or the key is unknown.
+    row_lookups : ndarray of shape (n_rows, len(layout.row_lookups)), float64
+    """
+
+    owner: Ints
+    now: Floats
+    state: Ints
+    numbers: Floats
+    campaign_numbers: Floats
+    texts: Texts
+    campaign_texts: Texts
+    counts: Ints
+    values: Floats
+    segment_major: bool
+    user_lookups: Floats
+    row_lookups: Floats
+
+    @property
+    def n_users(self) -> int:
+        """Number of requests."""
+        return len(self.now)
+
+    @property
+    def n_rows(self) -> int:
+        """Number of campaigns of all requests."""
+        return len(self.owner)
+
+    @property
+    def row_state(self) -> Ints:
+        """(n_rows,) the history state of each row's user."""
+        return self.state[self.owner]
+
+
+def hour_key(now: float) -> dict[str, str]:
+    """The clock's text keys for lookups: hour "00".."23" and weekday "1".."7" (Monday is 1), both UTC."""
+    hours = int(now) // 3600
+    return dict(zip(CLOCK_KEYS, (f"{hours % 24:02d}", str((hours // 24 + 3) % 7 + 1)), strict=True))
+
+
+def _numbers(fields: Sequence[Field]) -> tuple[Field, ...]:
+    return tuple(f for f in fields if f.kind in ("number", "timestamp"))
+
+
+def _texts(fields: Sequence[Field]) -> tuple[Field, ...]:
+    return tuple(f for f in fields if f.kind in TEXTS)
