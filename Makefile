@@ -1,0 +1,59 @@
+# What people type. `make help` lists the verbs; variables: PORT, ROWS, SEED, NAME, BUNDLE, ENGINE, BASE_IMAGE, PYTEST_ARGS.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+PORT   ?= 8000
+ROWS   ?= 200000
+SEED   ?= 7
+NAME   ?= smadex
+DATA   ?= data/$(NAME)
+ENGINE ?= docker
+IMAGE  ?= pltv
+BUNDLE ?= $(if $(wildcard models/current/manifest.json),models/$(notdir $(realpath models/current)))
+PYTEST_ARGS ?=
+
+BIN := .venv/bin
+
+.PHONY: help setup serve test lint format data train image lock clean
+
+help: ## list the verbs
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+setup: ## make .venv with the locked versions; checks first what the system lacks
+	@scripts/setup.sh
+
+serve: setup ## serve models/current on PORT, making a small demonstration bundle where there is none
+	@PORT=$(PORT) exec scripts/serve.sh
+
+test: ## every test, a real Redis among them
+	@scripts/setup.sh redis
+	@$(BIN)/python -m pytest -m "not stress" $(PYTEST_ARGS)
+
+lint: setup ## ruff, mypy, the import contracts, and that the lock names no host
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	@! grep -nE '://|^ *-|@' requirements/lock.txt || { echo "lint: requirements/lock.txt may name packages and versions only"; exit 1; }
+
+format: setup ## let ruff order imports and format
+	$(BIN)/ruff check --select I --fix .
+	$(BIN)/ruff format .
+
+data: setup ## generate ROWS rows of SEED into DATA
+	@$(BIN)/pltv generate --rows $(ROWS) --seed $(SEED) --out $(DATA)
+
+train: setup ## train and publish models/NAME on DATA, generating it where it is absent
+	@[ -d $(DATA) ] || $(MAKE) --no-print-directory data
+	@$(BIN)/pltv train --config config/smadex.yaml --data $(DATA) --out models/$(NAME)
+
+image: ## build the service's image around one BUNDLE (ENGINE=docker, podman or buildah)
+	@[ -n "$(BUNDLE)" ] || { echo "image: models/current holds no bundle; make one (make train) or name one (BUNDLE=models/NAME)"; exit 2; }
+	$(ENGINE) build $(if $(BASE_IMAGE),--build-arg BASE_IMAGE=$(BASE_IMAGE)) --build-arg BUNDLE=$(BUNDLE) --tag $(IMAGE) .
+
+lock: ## resolve pyproject.toml anew into requirements/lock.txt
+	@scripts/lock.sh
+
+clean: ## remove what tools and tests left; keeps .venv, data and models
+	@rm -rf build dist *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache
+	@find app training tests scripts -name __pycache__ -type d -prune -exec rm -rf {} +
