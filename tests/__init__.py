@@ -1,0 +1,1 @@
+"""Tests of pltv; they mirror the source."""
