@@ -1,0 +1,36 @@
+# The service and one bundle, nothing of training. Build it with `make image`, or:
+#   docker build --build-arg BUNDLE=models/NAME --tag pltv .
+# The base must bring Python 3.11 or newer with pip and venv; a bundle's libraries need only libc and libm, of the platform
+# that the bundle was compiled for.
+ARG BASE_IMAGE=python:3.12-slim-bookworm
+
+FROM ${BASE_IMAGE} AS build
+WORKDIR /build
+COPY pyproject.toml requirements/lock.txt ./
+# The core dependencies of pyproject.toml, without the extras, in the versions of the lock; the environment needs no pip.
+RUN python3 -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" > core.txt \
+ && python3 -m venv --without-pip /srv/venv \
+ && python3 -m pip --python /srv/venv/bin/python install --no-cache-dir --only-binary :all: --constraint lock.txt --requirement core.txt
+COPY app /srv/app
+RUN /srv/venv/bin/python -m compileall -q /srv/app
+
+FROM ${BASE_IMAGE}
+RUN groupadd --gid 10001 pltv && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /srv --shell /usr/sbin/nologin pltv
+COPY --from=build /srv /srv
+# A directory, not a link: a bundle is verified file by file when the service starts.
+ARG BUNDLE=models/current
+COPY ${BUNDLE} /srv/bundle
+WORKDIR /srv
+# Runs on a read-only root: only /tmp is written, and only for the metrics that several workers share.
+ENV PATH=/srv/venv/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    PROMETHEUS_MULTIPROC_DIR=/tmp/pltv-metrics \
+    PLTV_BUNDLE=/srv/bundle \
+    PLTV_HOST=0.0.0.0 \
+    PLTV_PORT=8000
+EXPOSE 8000
+USER 10001:10001
+HEALTHCHECK --interval=10s --timeout=3s --start-period=10s \
+  CMD ["python", "-c", "import os, urllib.request as r; r.urlopen(f\"http://127.0.0.1:{os.environ['PLTV_PORT']}/health/ready\", timeout=2)"]
+ENTRYPOINT ["python", "-m", "app"]
