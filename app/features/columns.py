@@ -6,6 +6,7 @@ All ragged fields of the batch lie in one flat `values` array; a *segment* is th
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -79,6 +80,32 @@ class Layout:
     def temporal(self) -> NDArray[np.bool_]:
         """(n_numeric,) whether a numeric segment holds unix seconds."""
         return np.array([s.field.temporal for s in self.segments[: self.n_numeric]], dtype=bool)
+
+    @cached_property
+    def keyed_segments(self) -> tuple[int, ...]:
+        """The outer segment of each keyed field."""
+        outer = {s.field.name: i for i, s in enumerate(self.segments) if not s.inner}
+        return tuple(outer[f.name] for f in self.keyed)
+
+    @cached_property
+    def user_slots(self) -> tuple[int, ...]:
+        """Position among `keyed` of each user lookup's field."""
+        return self._slots(self.user_lookups)
+
+    @cached_property
+    def row_slots(self) -> tuple[int, ...]:
+        """Position among `keyed` of each row lookup's field."""
+        return self._slots(self.row_lookups)
+
+    def _slots(self, lookups: Sequence[Lookup]) -> tuple[int, ...]:
+        names = [f.name for f in self.keyed]
+        return tuple(names.index(k.field) for k in lookups)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """sha256 over all that the packed form of a history depends on, so that a cache outlives other changes."""
+        parts = [f"{f.name}:{f.kind}:{f in self.keyed}" for f in self.declaration.scope("user")]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     @cached_property
     def numbers(self) -> tuple[Field, ...]:

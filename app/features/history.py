@@ -1,0 +1,256 @@
+"""A user's history: a mapping of raw fields enters, a canonical `History` leaves; `pack` and `unpack` are its cache form.
+
+A packed history is one buffer, little-endian, under the layout's fingerprint, before any vocabulary:
+
+    magic 4 · fingerprint 16 · as_of int64 · n_values uint32 · numbers float64[n_user_numbers]
+    · values float64[n_values] · counts int32[n_segments] · length of each text int32 (-1 unknown) · texts UTF-8
+
+The texts are the user's own (`layout.user_texts`), then the keys of every keyed field in order; their values lie in
+`values` already. Every float64 lies on a multiple of 8 bytes.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any, Final
+
+import numpy as np
+
+from app.features.columns import ABSENT, FLOAT32_MAX, Floats, Ints, Layout
+from app.features.ragged import segment_max, segment_sum
+from app.features.spec import Field
+
+MAGIC: Final = b"PLH1"
+FINGERPRINT_BYTES: Final = 16
+AS_OF_OFFSET: Final = len(MAGIC) + FINGERPRINT_BYTES  # little-endian int64, read by the compare-and-set script
+_HEADER: Final = struct.Struct("<4s16sqI")
+_NO_AS_OF: Final = -(2**63)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class History:
+    """What is known of a user, canonical and independent of the request, the time and the bundle.
+
+    Parameters
+    ----------
+    numbers : ndarray of shape (len(layout.user_numbers),), float64
+        NaN is missing; timestamps in unix seconds.
+    texts : tuple of (str or None), one per layout.user_texts
+    counts : ndarray of shape (len(layout.segments),), int64
+        As `Columns.counts`.
+    values : ndarray of shape (n_values,), float64
+        Segment by segment.
+    maps : tuple of (dict of str to float, or None), one per layout.keyed
+        Outer value by key (1.0 in a list of strings), in the order of `values`; None where the field is unknown.
+        `assemble` clips what is looked up, so that a number as written serves.
+    as_of : int or None
+        Unix seconds at which the history was true.
+    """
+
+    numbers: Floats
+    texts: tuple[str | None, ...]
+    counts: Ints
+    values: Floats
+    maps: tuple[dict[str, float] | None, ...]
+    as_of: int | None
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is known at all: a known new user."""
+        return bool((self.counts == ABSENT).all() and np.isnan(self.numbers).all()) and not any(
+            t is not None for t in self.texts
+        )
+
+
+def parse_history(layout: Layout, raw: Mapping[str, Any]) -> History:
+    """Bring a validated history to canonical form.
+
+    Parameters
+    ----------
+    layout : Layout
+    raw : mapping of field name to value
+        Numbers, texts, dicts or sequences of (key, value) pairs, lists of str; a nested field maps to dicts or pairs
+        again. None anywhere means unknown. `as_of` is optional.
+
+    Returns
+    -------
+    History
+    """
+    get = raw.get
+    maps: dict[str, dict[str, Any]] = {}
+    counts: list[int] = []
+    outer: list[Any] = []
+    inner_counts: list[int] = []
+    inner: list[Any] = []
+    string_counts: list[int] = []
+    for field in layout.ragged:
+        value = get(field.name)
+        if value is None:
+            _absent(field, counts, inner_counts, string_counts)
+            continue
+        if field.kind == "strings":
+            entries = dict.fromkeys(value, 1.0)
+            entries.pop(None, None)
+            string_counts.append(len(entries))
+        else:
+            entries = value if type(value) is dict else dict(value)
+            if field.nested:
+                entries, numbers = _flatten(field, entries)
+                inner_counts.append(len(numbers))
+                inner.extend(numbers)
+            counts.append(len(entries))
+            outer.extend(entries.values())
+        maps[field.name] = entries
+    values = np.array(outer + inner, dtype=np.float64)
+    if np.isnan(values).any():  # null entries are rare: the common path pays for one check only
+        return parse_history(layout, _without_nulls(layout, raw))
+    return History(
+        numbers=canonical(np.array([get(f.name) for f in layout.user_numbers], dtype=np.float64)),
+        texts=tuple(get(f.name) for f in layout.user_texts),
+        counts=np.array(counts + inner_counts + string_counts, dtype=np.int64),
+        values=canonical(values),
+        maps=tuple(maps.get(f.name) for f in layout.keyed),
+        as_of=get("as_of"),
+    )
+
+
+def canonical(values: Floats) -> Floats:
+    """Clip to the float32 range and turn -0.0 into +0.0; NaN stays. Any shape."""
+    return np.minimum(np.maximum(values, -FLOAT32_MAX), FLOAT32_MAX) + 0.0
+
+
+def _absent(field: Field, counts: list[int], inner_counts: list[int], string_counts: list[int]) -> None:
+    if field.kind == "strings":
+        string_counts.append(ABSENT)
+        return
+    counts.append(ABSENT)
+    if field.nested:
+        inner_counts.append(ABSENT)
+
+
+def _flatten(field: Field, entries: Mapping[str, Any]) -> tuple[dict[str, float], list[float]]:
+    """A twice-nested map as its outer values by key, and all inner numbers in order."""
+    rows = {k: _numbers(v) for k, v in entries.items() if v is not None}
+    if field.temporal:  # without a time there is nothing to remember of a key
+        rows = {k: v for k, v in rows.items() if v}
+    lengths = np.array([len(v) for v in rows.values()], dtype=np.int64)
+    numbers = [n for row in rows.values() for n in row]
+    values = canonical(np.array(numbers, dtype=np.float64))
+    totals = segment_max(values, lengths, 0.0) if field.temporal else segment_sum(values, lengths)
+    return dict(zip(rows, totals.tolist(), strict=True)), numbers
+
+
+def _numbers(entries: Any) -> list[float]:
+    mapping = entries if type(entries) is dict else dict(entries)
+    return [v for v in mapping.values() if v is not None and v == v]
+
+
+def _without_nulls(layout: Layout, raw: Mapping[str, Any]) -> dict[str, Any]:
+    """The same history with null and NaN entries of its maps dropped."""
+    clean = dict(raw)
+    for field in layout.ragged:
+        value = raw.get(field.name)
+        if value is not None and field.kind != "strings" and not field.nested:
+            clean[field.name] = {k: v for k, v in dict(value).items() if v is not None and v == v}
+    return clean
+
+
+def pack(layout: Layout, history: History) -> bytes:
+    """One buffer that `unpack` turns back into the same history, bit for bit."""
+    texts = [None if t is None else t.encode() for t in history.texts]
+    texts += [k.encode() for entries in history.maps if entries is not None for k in entries]
+    lengths = np.array([-1 if t is None else len(t) for t in texts], dtype="<i4")
+    as_of = _NO_AS_OF if history.as_of is None else history.as_of
+    return b"".join(
+        (
+            _HEADER.pack(MAGIC, _fingerprint(layout), as_of, len(history.values)),
+            history.numbers.tobytes(),
+            history.values.tobytes(),
+            history.counts.astype("<i4").tobytes(),
+            lengths.tobytes(),
+            *(t for t in texts if t is not None),
+        )
+    )
+
+
+def packed_as_of(blob: bytes) -> int | None:
+    """The `as_of` of a packed history in unix seconds, read from its header alone.
+
+    Raises
+    ------
+    ValueError
+        The buffer is no packed history.
+    """
+    if len(blob) < _HEADER.size or blob[: len(MAGIC)] != MAGIC:
+        raise ValueError(f"packed history: expected the header {MAGIC!r}, received {len(blob)} other bytes")
+    as_of: int = _HEADER.unpack_from(blob)[2]
+    return None if as_of == _NO_AS_OF else as_of
+
+
+def unpack(layout: Layout, blob: bytes) -> History:
+    """The history of a packed buffer.
+
+    Raises
+    ------
+    ValueError
+        In one line: a foreign or older format, another declaration, a truncated buffer.
+    """
+    as_of = packed_as_of(blob)
+    _, fingerprint, _, n_values = _HEADER.unpack_from(blob)
+    if fingerprint != _fingerprint(layout):
+        raise ValueError("packed history: written under another declaration")
+    try:
+        return _read(layout, blob, n_values, as_of)
+    except (ValueError, IndexError, OverflowError, StopIteration) as fault:
+        raise ValueError(f"packed history: truncated or damaged, {len(blob)} bytes") from fault
+
+
+def _read(layout: Layout, blob: bytes, n_values: int, as_of: int | None) -> History:
+    n_numbers, n_segments, n_texts = len(layout.user_numbers), len(layout.segments), len(layout.user_texts)
+    numbers = np.frombuffer(blob, "<f8", n_numbers, _HEADER.size)
+    at = _HEADER.size + 8 * n_numbers
+    values = np.frombuffer(blob, "<f8", n_values, at)
+    at += 8 * n_values
+    counts = np.frombuffer(blob, "<i4", n_segments, at).astype(np.int64)
+    at += 4 * n_segments
+    sizes = counts.tolist()
+    keyed = [sizes[i] for i in layout.keyed_segments]
+    n_texts += sum(max(n, 0) for n in keyed)
+    lengths: list[int] = np.frombuffer(blob, "<i4", n_texts, at).tolist()
+    at += 4 * n_texts
+    texts = _slices(blob, at, lengths)
+    own = tuple(next(texts) for _ in layout.user_texts)
+    maps = tuple(_maps(layout, sizes, keyed, values.tolist(), texts))
+    if int(np.maximum(counts[: layout.n_numeric], 0).sum()) != n_values or next(texts, None) is not None:
+        raise ValueError
+    return History(numbers, own, counts, values, maps, as_of)
+
+
+def _slices(blob: bytes, at: int, lengths: Sequence[int]) -> Iterator[str | None]:
+    if at + sum(n for n in lengths if n > 0) != len(blob):
+        raise ValueError
+    ends = accumulate((max(n, 0) for n in lengths), initial=at)
+    for start, length in zip(ends, lengths, strict=False):
+        yield None if length < 0 else blob[start : start + length].decode()
+
+
+def _maps(
+    layout: Layout, sizes: Sequence[int], keyed: Sequence[int], values: Sequence[float], texts: Iterator[str | None]
+) -> Iterator[dict[str, float] | None]:
+    starts = list(accumulate((max(n, 0) for n in sizes[: layout.n_numeric]), initial=0))
+    for segment, count in zip(layout.keyed_segments, keyed, strict=True):
+        if count < 0:
+            yield None
+            continue
+        keys = [str(next(texts)) for _ in range(count)]
+        if segment < layout.n_numeric:
+            yield dict(zip(keys, values[starts[segment] : starts[segment] + count], strict=True))
+        else:
+            yield dict.fromkeys(keys, 1.0)
+
+
+def _fingerprint(layout: Layout) -> bytes:
+    return bytes.fromhex(layout.fingerprint)[:FINGERPRINT_BYTES]
