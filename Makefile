@@ -1,4 +1,4 @@
-# What people type. `make help` lists the verbs; variables: PORT, ROWS, SEED, NAME, BUNDLE, ENGINE, BASE_IMAGE, PYTEST_ARGS.
+# What people type. `make help` lists the verbs; variables: PORT, ROWS, SEED, NAME, BUNDLE, ENGINE, BASE_IMAGE, BUILD_FLAGS, PYTEST_ARGS.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
@@ -49,10 +49,10 @@ train: setup ## train and publish models/NAME on DATA, generating it where it is
 
 image: ## build the service's image around one BUNDLE (ENGINE=docker, podman or buildah)
 	@[ -n "$(BUNDLE)" ] || { echo "image: models/current holds no bundle; make one (make train) or name one (BUNDLE=models/NAME)"; exit 2; }
-	$(ENGINE) build $(if $(BASE_IMAGE),--build-arg BASE_IMAGE=$(BASE_IMAGE)) --build-arg BUNDLE=$(BUNDLE) --tag $(IMAGE) .
+	$(ENGINE) build $(BUILD_FLAGS) $(if $(BASE_IMAGE),--build-arg BASE_IMAGE=$(BASE_IMAGE)) --build-arg BUNDLE=$(BUNDLE) --tag $(IMAGE) .
 
-lock: ## resolve pyproject.toml anew into requirements/lock.txt
-	@scripts/lock.sh
+lock: setup ## resolve pyproject.toml anew into requirements/lock.txt
+	@$(BIN)/python scripts/lock.py
 
 clean: ## remove what tools and tests left; keeps .venv, data and models
 	@rm -rf build dist *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache
