@@ -190,10 +190,11 @@ class Declaration:
         return {k: tuple(v) for k, v in (self.raw.get("encodings") or {}).items()}
 
     @property
-    def encoder(self) -> tuple[int, float]:
-        """`min_count` (rows below which a value is rare) and `smoothing` (prior weight in rows)."""
+    def encoder(self) -> tuple[int, tuple[float, float]]:
+        """`min_count` (rows below which a value is rare) and the prior's weight in `rate` and in `value`."""
         options = self.raw.get("encoder") or {}
-        return int(options.get("min_count", 20)), float(options.get("smoothing", 50.0))
+        smoothing = float(options.get("rate_smoothing", 50.0)), float(options.get("value_smoothing", 10.0))
+        return int(options.get("min_count", 20)), smoothing
 
     def pairs(self, section: str) -> dict[str, tuple[str, str]]:
         """`ratios` or `products`: name → the two features' names."""
@@ -223,6 +224,7 @@ class Declaration:
                 raise DeclarationError(f"encodings.{name}: expected a category, month or version field")
             _subset(f"encodings.{name}", kinds, ENCODINGS)
         _subset("groups", tuple(self.raw.get("groups") or {}), GROUPS)
+        _subset("encoder", tuple(self.raw.get("encoder") or {}), ("min_count", "rate_smoothing", "value_smoothing"))
         for section in ("ratios", "products"):
             for name, pair in (self.raw.get(section) or {}).items():
                 if not isinstance(pair, Sequence) or isinstance(pair, str) or len(pair) != 2:

@@ -1,0 +1,295 @@
+"""The feature plan: `Columns` enter, the feature matrix X leaves, online and offline alike.
+
+X is float64 in C order on the float32 grid, missing is the all-ones NaN (`ragged.MISSING`). Features of a request are
+computed once and repeated for its campaigns.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from app.errors import BundleCorrupt, DeclarationError
+from app.features.aggregates import HOURS, Aggregates
+from app.features.columns import FLOAT32_MAX, NOT_FOUND, Columns, Floats, Ints, Layout
+from app.features.encoders import TextEncoder
+from app.features.ranks import CohortRanks
+from app.features.ragged import MISSING
+from app.features.scalars import Scalars
+from app.features.spec import ENCODINGS, Declaration, Field, Lookup
+
+FILES: Final = ("encoders.json", "encoders.npz")
+_LACKING: Final = -1.0  # a key that is not in a known map
+
+
+class FeaturePlan:
+    """A declaration compiled to array operations, with its fitted state.
+
+    Parameters
+    ----------
+    declaration : Declaration
+    user_encoder, row_encoder : TextEncoder
+        Of `Columns.texts` and of `Columns.campaign_texts`.
+    ranks : CohortRanks or None
+
+    Attributes
+    ----------
+    names, groups : tuple of str
+        One a column of X.
+    """
+
+    def __init__(
+        self, declaration: Declaration, user_encoder: TextEncoder, row_encoder: TextEncoder, ranks: CohortRanks | None
+    ) -> None:
+        self.declaration = declaration
+        self.layout = Layout(declaration)
+        self.user_encoder, self.row_encoder, self.ranks = user_encoder, row_encoder, ranks
+        self._scalars, self._aggregates = Scalars(self.layout), Aggregates(self.layout)
+        self._user_ages = _temporal(self.layout, self.layout.user_lookups)
+        self._row_ages = _temporal(self.layout, self.layout.row_lookups)
+        base = self._base_features()
+        self._all = {name: i for i, (name, _) in enumerate(base)}
+        kept = [(n, g) for n, g in base if declaration.group(g) and self._declared(n, g)]
+        self._ratios, self._products = (self._pairs(s, dict(kept)) for s in ("ratios", "products"))
+        self._ranked = self._ranked_names(dict(kept))
+        self._keep = np.array([self._all[n] for n, _ in kept], dtype=np.int64)
+        derived = [(n, "ratios") for n in self._ratios[0]] + [(n, "products") for n in self._products[0]]
+        derived += [(f"{n}.rank", "ranks") for n in self._ranked]
+        self.names = tuple(n for n, _ in kept + derived)
+        self.groups = tuple(g for _, g in kept + derived)
+        if len(set(self.names)) != len(self.names):
+            twice = next(n for n in self.names if self.names.count(n) > 1)
+            raise DeclarationError(f"features: expected distinct names, {twice} is declared twice")
+
+    @classmethod
+    def fit(cls, declaration: Declaration, columns: Columns, gate: Floats, revenue: Floats) -> FeaturePlan:
+        """Fit vocabularies, target statistics and ranks on training rows.
+
+        Parameters
+        ----------
+        declaration : Declaration
+        columns : Columns with one row a user
+        gate : ndarray of shape (n_rows,), float64, 0 or 1
+        revenue : ndarray of shape (n_rows,), float64, US dollars, ≥ 0
+        """
+        layout = Layout(declaration)
+        min_count, smoothing = declaration.encoder
+        encoders = [
+            TextEncoder.fit(texts, used, gate[at], revenue[at], min_count=min_count, smoothing=smoothing)
+            for texts, used, at in (
+                (columns.texts, _encoded(declaration, layout.texts), columns.owner),
+                (columns.campaign_texts, _encoded(declaration, layout.campaign_texts), slice(None)),
+            )
+        ]
+        plan = cls(declaration, encoders[0], encoders[1], None)
+        plan.ranks = plan._fit_ranks(columns)
+        return plan
+
+    def transform(self, columns: Columns) -> Floats:
+        """X of shape (n_rows, len(names)): float64, C order, float32 grid, missing as `MISSING`."""
+        encoded = self.user_encoder.transform(columns.texts), self.row_encoder.transform(columns.campaign_texts)
+        return self._finish(columns, *encoded)
+
+    def transform_out_of_fold(self, columns: Columns, gate: Floats, revenue: Floats, fold: Ints) -> Floats:
+        """X of the training rows, target statistics taken from the other folds only.
+
+        Parameters
+        ----------
+        columns : the Columns that `fit` saw, one row a user
+        gate, revenue : ndarray of shape (n_rows,), float64
+        fold : ndarray of shape (n_rows,), int64
+        """
+        user = self.user_encoder.transform_out_of_fold(columns.texts, gate, revenue, fold)
+        row = self.row_encoder.transform_out_of_fold(columns.campaign_texts, gate, revenue, fold)
+        return self._finish(columns, user, row)
+
+    def unseen(self, columns: Columns) -> dict[str, int]:
+        """Encoded field → number of cells whose text was never seen in training."""
+        blocks = ((self.user_encoder, self.layout.texts, columns.texts),
+                  (self.row_encoder, self.layout.campaign_texts, columns.campaign_texts))  # fmt: skip
+        return {
+            fields[column].name: n
+            for encoder, fields, texts in blocks
+            for column, n in zip(encoder.columns, encoder.unseen(texts), strict=True)
+        }
+
+    def _finish(self, columns: Columns, user_encoded: Floats, row_encoded: Floats) -> Floats:
+        base = self._base(columns, user_encoded, row_encoded)
+        parts = [base[:, self._keep]]
+        for (names, left, right), ratio in ((self._ratios, True), (self._products, False)):
+            if names:
+                a, b = base[:, left], base[:, right]
+                parts.append(a / np.where(b == 0.0, np.nan, b) if ratio else a * b)
+        if self._ranked and self.ranks is not None:
+            values = base[:, [self._all[n] for n in self._ranked]]
+            parts.append(self.ranks.transform(self._cohort_texts(columns), values))
+        return _grid(np.concatenate(parts, axis=1) if len(parts) > 1 else parts[0])
+
+    def _base(self, columns: Columns, user_encoded: Floats, row_encoded: Floats) -> Floats:
+        """(n_rows, n_base) every feature that needs no other one, in the order of `_base_features`."""
+        now = columns.now[:, None]
+        user = np.concatenate(
+            (
+                self._scalars.transform(columns),
+                self._aggregates.transform(columns),
+                _ages(columns.user_lookups, now, self._user_ages),
+                user_encoded,
+            ),
+            axis=1,
+        )
+        row = (_ages(columns.row_lookups, now[columns.owner], self._row_ages), row_encoded, columns.campaign_numbers)
+        # Rounded to float32 before anything derives from it, so that ratios see what the trees see.
+        return _rounded(np.concatenate((user[columns.owner], *row), axis=1))
+
+    def _base_features(self) -> list[tuple[str, str]]:
+        layout = self.layout
+        aggregates = ("recency" if r else "aggregates" for r in self._aggregates.recency)
+        return [
+            *zip(self._scalars.names, self._scalars.groups, strict=True),
+            *zip(self._aggregates.names, aggregates, strict=True),
+            *((k.name, "lookups") for k in layout.user_lookups),
+            *_encoding_names(self.user_encoder, [f.name for f in layout.texts]),
+            *((k.name, "lookups") for k in layout.row_lookups),
+            *_encoding_names(self.row_encoder, [f.name for f in layout.campaign_texts]),
+            *((f.name, "context") for f in layout.campaign_numbers),
+        ]
+
+    def _declared(self, name: str, group: str) -> bool:
+        if group != "encodings":
+            return True
+        field, _, kind = name.rpartition(".")
+        return kind in self.declaration.encodings[field]
+
+    def _pairs(self, section: str, kept: dict[str, str]) -> tuple[list[str], list[int], list[int]]:
+        """Declared pairs whose two features are switched on: names, and positions of both in the base."""
+        names, left, right = [], [], []
+        for name, pair in self.declaration.pairs(section).items():
+            self._known(f"{section}.{name}", pair)
+            if self.declaration.group(section) and all(p in kept for p in pair):
+                names.append(name)
+                left.append(self._all[pair[0]])
+                right.append(self._all[pair[1]])
+        return names, left, right
+
+    def _ranked_names(self, kept: dict[str, str]) -> list[str]:
+        names = [str(n) for n in self.declaration.ranks.get("features", ())]
+        self._known("ranks.features", names)
+        return [n for n in names if n in kept] if self.declaration.group("ranks") else []
+
+    def _known(self, where: str, names: Sequence[str]) -> None:
+        for name in names:
+            if name not in self._all:
+                raise DeclarationError(f"{where}: expected the name of a feature, received {name!r}")
+
+    def _fit_ranks(self, columns: Columns) -> CohortRanks | None:
+        if not self._ranked:
+            return None
+        section = self.declaration.ranks
+        encoded = self.user_encoder.transform(columns.texts), self.row_encoder.transform(columns.campaign_texts)
+        values = self._base(columns, *encoded)[:, [self._all[n] for n in self._ranked]]
+        return CohortRanks.fit(
+            self._cohort_keys(),
+            [c for c in section.get("cohorts", ()) if c],
+            self._cohort_texts(columns),
+            values,
+            min_rows=int(section.get("min_rows", 500)),
+            n_quantiles=int(section.get("quantiles", 32)),
+        )
+
+    def _cohort_keys(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(k for cohort in self.declaration.ranks.get("cohorts", ()) for k in cohort))
+
+    def _cohort_texts(self, columns: Columns) -> list[tuple[Sequence[str | None], Ints]]:
+        """For each cohort key the entries of its column and the rows' codes among them."""
+        found = []
+        places = {f.name: (columns.texts, j) for j, f in enumerate(self.layout.texts)}
+        places |= {f.name: (columns.campaign_texts, j) for j, f in enumerate(self.layout.campaign_texts)}
+        for key in self._cohort_keys():
+            texts, j = places[key]
+            codes = texts.codes[:, j] - texts.starts[j]
+            own = codes[columns.owner] if texts is columns.texts else codes
+            found.append((texts.entries[texts.starts[j] : texts.starts[j + 1]], own))
+        return found
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 over the declaration, the names and the fitted state."""
+        digest = hashlib.sha256(self.declaration.fingerprint.encode())
+        digest.update("\n".join(self.names).encode())
+        digest.update(self._state_json().encode())
+        for _, array in sorted(self._arrays().items()):
+            digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
+
+    def save(self, directory: Path) -> None:
+        """Write the fitted state: encoders.json and encoders.npz."""
+        (directory / FILES[0]).write_text(self._state_json(), encoding="utf-8")
+        np.savez(directory / FILES[1], allow_pickle=False, **self._arrays())
+
+    @classmethod
+    def load(cls, declaration: Declaration, directory: Path) -> FeaturePlan:
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        BundleCorrupt
+            The files are missing or are no fitted state of this declaration.
+        """
+        try:
+            state = json.loads((directory / FILES[0]).read_text(encoding="utf-8"))
+            with np.load(directory / FILES[1], allow_pickle=False) as arrays:
+                user = TextEncoder.from_json(state["user"], arrays["user"])
+                row = TextEncoder.from_json(state["row"], arrays["row"])
+                ranks = state["ranks"] and CohortRanks.from_json(state["ranks"], arrays["cohort"], arrays["quantiles"])
+            return cls(declaration, user, row, ranks)
+        except (OSError, ValueError, KeyError, TypeError) as fault:
+            raise BundleCorrupt(f"{directory / FILES[0]}: no fitted encoders ({type(fault).__name__})") from fault
+
+    def _state_json(self) -> str:
+        state = {
+            "user": self.user_encoder.to_json(),
+            "row": self.row_encoder.to_json(),
+            "ranks": self.ranks and self.ranks.to_json(),
+        }
+        return json.dumps(state, ensure_ascii=False, sort_keys=True)
+
+    def _arrays(self) -> dict[str, Floats | Ints]:
+        arrays: dict[str, Floats | Ints] = {"user": self.user_encoder.sums, "row": self.row_encoder.sums}
+        if self.ranks is not None:
+            arrays |= {"cohort": self.ranks.cohort, "quantiles": self.ranks.quantiles}
+        return arrays
+
+
+def _temporal(layout: Layout, lookups: Sequence[Lookup]) -> Floats:
+    return np.array([layout.lookup_kind(k).temporal for k in lookups], dtype=np.float64)
+
+
+def _ages(found: Floats, now: Floats, temporal: Floats) -> Floats:
+    """Lookups as features: seconds as hours before now, a lacking key as -1, unknown as NaN."""
+    hours = np.maximum((found - now) * HOURS, 0.0)
+    return np.where(found == NOT_FOUND, _LACKING, np.where(temporal == 1.0, hours, found))
+
+
+def _encoded(declaration: Declaration, fields: Sequence[Field]) -> list[int]:
+    return [j for j, f in enumerate(fields) if f.name in declaration.encodings]
+
+
+def _encoding_names(encoder: TextEncoder, fields: Sequence[str]) -> list[tuple[str, str]]:
+    return [(f"{fields[c]}.{kind}", "encodings") for c in encoder.columns for kind in ENCODINGS]
+
+
+def _rounded(values: Floats) -> Floats:
+    """Onto the float32 grid, within its range, +0.0 for -0.0."""
+    clipped = np.minimum(np.maximum(values, -FLOAT32_MAX), FLOAT32_MAX)
+    return clipped.astype(np.float32).astype(np.float64) + 0.0
+
+
+def _grid(values: Floats) -> Floats:
+    out = _rounded(values)
+    out[np.isnan(out)] = MISSING
+    return out
