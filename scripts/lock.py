@@ -1,7 +1,7 @@
-"""Writes requirements/lock.txt: the newest versions that pyproject.toml allows, for every extra, and all they need.
+"""Writes requirements/lock.txt: the newest versions that pyproject.toml allows, with all that they need.
 
-Nothing is installed. One file serves every supported Python and system: what a package needs on another one than
-this is resolved too. The file names packages and versions; where they come from is the package client's business.
+Nothing is installed. One file serves every supported Python and system: what a package needs on another one
+than this is resolved too. It names packages and versions; where they come from is for the package client.
 """
 
 from __future__ import annotations
