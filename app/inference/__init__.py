@@ -1,0 +1,1 @@
+"""From X to prices: compiled trees, calibration, order projection, and the bundle that carries them."""

@@ -1,0 +1,240 @@
+"""X enters, prices leave: the arithmetic between compiled trees and the answer, the same for one row and many.
+
+    raw scores ─ links ─▶ p, E[y | buy] ─ meta trees ─▶ ltv, E[log1p y] ─ calibration ─ projection ─▶
+
+Everything is elementwise on contiguous float64, so that a row's bits do not depend on the batch it rides in:
+no matrix product, no negative stride, no prefix sum. Inside, arrays are horizon-major, (n_horizons, n_rows).
+What the numbers are is data: `ensemble.json`, `app.inference.specification`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.inference.compiled import CompiledModel
+from app.inference.ordering import project
+from app.inference.specification import Calibration, EnsembleSpec, MultiplierSpec
+
+__all__ = [
+    "Blend", "Calibration", "Ensemble", "EnsembleSpec", "MultiplierSpec", "Predictions",
+    "blend", "calibrate", "gate_and_conditional", "meta_feature_names", "meta_features",
+]  # fmt: skip
+
+Floats = NDArray[np.float64]
+
+LINK_CAP: Final = 50.0  # exp(50) = 5e21 dollars: keeps every product finite and on the float32 range
+
+
+@dataclass(frozen=True, slots=True)
+class Blend:
+    """Predictions before calibration.
+
+    Parameters
+    ----------
+    p_buyer : ndarray of shape (n_rows,), probability
+    ltv : ndarray of shape (n_horizons, n_rows), US dollars, horizon-major
+    log_mean : ndarray of shape (n_rows,), E[log1p y], log1p of US dollars, ≥ 0
+    """
+
+    p_buyer: Floats
+    ltv: Floats
+    log_mean: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """Answers of a batch of rows.
+
+    Parameters
+    ----------
+    p_buyer : ndarray of shape (n_rows,), probability
+    ltv : ndarray of shape (n_rows, n_horizons), US dollars, non-decreasing along a row
+    log_mean : ndarray of shape (n_rows,), US dollars
+        expm1(E[log1p y]) of the declared horizon.
+    corrected : ndarray of shape (n_rows,), bool
+        Whether the order projection changed the row.
+    """
+
+    p_buyer: Floats
+    ltv: Floats
+    log_mean: Floats
+    corrected: NDArray[np.bool_]
+
+
+def gate_and_conditional(raw: Floats, spec: EnsembleSpec) -> tuple[Floats, Floats]:
+    """Apply the links of the base models.
+
+    Parameters
+    ----------
+    raw : ndarray of shape (n_rows, n_base_outputs), raw scores
+
+    Returns
+    -------
+    p : ndarray of shape (n_rows,)
+        sigmoid of the gate.
+    conditional : ndarray of shape (n_horizons, n_rows), US dollars
+        E[y_h | buy] = exp(raw_h).
+    """
+    n = 1 + len(spec.horizons)
+    scores = raw.T[:n].copy()  # (1 + n_horizons, n_rows); of one row, ascontiguousarray would be raw itself
+    np.negative(scores[0], out=scores[0])
+    np.exp(np.minimum(scores, LINK_CAP, out=scores), out=scores)
+    p: Floats = 1.0 / (1.0 + scores[0])
+    return p, scores[1:]
+
+
+def meta_feature_names(spec: EnsembleSpec) -> tuple[str, ...]:
+    """Return the columns of `meta_features`."""
+    days = [f"d{h}" for h in spec.horizons]
+    extra = [output.name for output in spec.base.outputs[1 + len(days) :]]
+    return ("p", *(f"log1p_{d}" for d in days), *(f"p_times_{d}" for d in days), *extra)
+
+
+def meta_features(raw: Floats, spec: EnsembleSpec) -> Floats:
+    """Return the meta-learner's X; in training `raw` are out-of-fold scores.
+
+    Parameters
+    ----------
+    raw : ndarray of shape (n_rows, n_base_outputs), raw scores of the base models
+
+    Returns
+    -------
+    ndarray of shape (n_rows, n_meta_features), float64 on the float32 grid
+    """
+    p, conditional = gate_and_conditional(raw, spec)
+    return _meta_matrix(raw, p, conditional, p * conditional)
+
+
+def blend(raw: Floats, raw_meta: Floats | None, spec: EnsembleSpec) -> Blend:
+    """Turn raw scores into uncalibrated predictions.
+
+    The meta heads of the horizons correct p · E[y | buy] by a factor exp(raw): they are trained with
+    `init_score = log(p · E[y | buy])`.
+
+    Parameters
+    ----------
+    raw : ndarray of shape (n_rows, n_base_outputs)
+    raw_meta : ndarray of shape (n_rows, n_meta_outputs) or None
+        None without a meta-learner.
+    """
+    p, conditional = gate_and_conditional(raw, spec)
+    return _blend(raw, raw_meta, p, p * conditional, spec)
+
+
+def calibrate(mix: Blend, state: NDArray[np.integer], calibration: Calibration) -> Blend:
+    """Calibrate probability, mean and log-mean: piecewise linear maps, and a factor a history state.
+
+    Parameters
+    ----------
+    mix : Blend
+    state : ndarray of shape (n_rows,), integer
+        History state, row of `calibration.state`.
+    """
+    log_ltv = np.log1p(mix.ltv)
+    factor = np.take(calibration.state.T, state, axis=1)  # (n_horizons, n_rows)
+    for h, curve in enumerate(calibration.ltv):
+        factor[h] *= np.interp(log_ltv[h], curve.x, curve.y)
+    return Blend(
+        p_buyer=np.interp(mix.p_buyer, calibration.p_buyer.x, calibration.p_buyer.y),
+        ltv=np.multiply(mix.ltv, factor, out=factor),
+        log_mean=np.interp(mix.log_mean, calibration.log_mean.x, calibration.log_mean.y),
+    )
+
+
+class Ensemble:
+    """The compiled models with their specification.
+
+    Parameters
+    ----------
+    spec : EnsembleSpec
+    base : CompiledModel
+    meta : CompiledModel or None
+        Present exactly when `spec.meta` is.
+    """
+
+    def __init__(self, spec: EnsembleSpec, base: CompiledModel, meta: CompiledModel | None) -> None:
+        self.spec = spec
+        self.base = base
+        self.meta = meta
+
+    def uncalibrated(self, X: Floats) -> Blend:
+        """Return predictions before calibration; X as `predict` takes it."""
+        raw = self.base.predict_raw(X)
+        p, conditional = gate_and_conditional(raw, self.spec)
+        expected = p * conditional
+        raw_meta = None
+        if self.meta is not None:
+            raw_meta = self.meta.predict_raw(_meta_matrix(raw, p, conditional, expected))
+        return _blend(raw, raw_meta, p, expected, self.spec)
+
+    def predict(self, X: Floats, state: NDArray[np.integer]) -> Predictions:
+        """Predict.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n_rows, n_features), float64, C-contiguous
+        state : ndarray of shape (n_rows,), integer
+            History state of each row.
+
+        Returns
+        -------
+        Predictions
+        """
+        mix = calibrate(self.uncalibrated(X), state, self.spec.calibration)
+        ltv, corrected = project(np.ascontiguousarray(mix.ltv.T), self.spec.weights)
+        return Predictions(mix.p_buyer, ltv, np.expm1(mix.log_mean), corrected)
+
+    def multiplier(self, ltv: Floats, advertisers: Sequence[str | None]) -> Floats:
+        """Return clip((ltv / reference)^alpha, lo, hi).
+
+        Parameters
+        ----------
+        ltv : ndarray of shape (n_rows,), US dollars
+            Of the horizon `spec.multiplier.horizon`.
+        advertisers : sequence of (str or None), length n_rows
+            One without a reference of its own takes the global one.
+
+        Returns
+        -------
+        ndarray of shape (n_rows,), float64
+        """
+        return _multiplier(ltv, advertisers, self.spec.multiplier)
+
+    def close(self) -> None:
+        """Release the libraries."""
+        self.base.close()
+        if self.meta is not None:
+            self.meta.close()
+
+
+def _meta_matrix(raw: Floats, p: Floats, conditional: Floats, expected: Floats) -> Floats:
+    n = len(conditional)
+    extra = raw.shape[1] - 1 - n
+    matrix = np.empty((len(p), 1 + 2 * n + extra), dtype=np.float32)
+    matrix[:, 0] = p
+    matrix[:, 1 : 1 + n] = np.log1p(conditional).T
+    matrix[:, 1 + n : 1 + 2 * n] = expected.T
+    matrix[:, 1 + 2 * n :] = raw[:, 1 + n :]
+    return matrix.astype(np.float64)
+
+
+def _blend(raw: Floats, raw_meta: Floats | None, p: Floats, expected: Floats, spec: EnsembleSpec) -> Blend:
+    source, column = spec.log_mean_source
+    if raw_meta is None:
+        return Blend(p, expected, np.maximum(raw[:, column], 0.0))
+    correction = raw_meta.T[: len(spec.horizons)].copy()
+    np.exp(np.minimum(correction, LINK_CAP, out=correction), out=correction)
+    log_mean = (raw_meta if source == "meta" else raw)[:, column]
+    return Blend(p, np.multiply(expected, correction, out=correction), np.maximum(log_mean, 0.0))
+
+
+def _multiplier(ltv: Floats, advertisers: Sequence[str | None], spec: MultiplierSpec) -> Floats:
+    own, default = spec.by_advertiser, spec.reference
+    reference = np.array([own.get(a, default) if a is not None else default for a in advertisers])
+    result: Floats = np.clip((ltv / reference) ** spec.alpha, spec.lo, spec.hi)
+    return result

@@ -1,0 +1,1 @@
+"""From trained boosters to a published bundle: compilation, certificate, scoring."""

@@ -1,0 +1,100 @@
+"""A treelite model enters, a shared library leaves: C by tl2cgen, our entry point beside it, a C compiler."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from importlib import resources
+from io import StringIO
+from pathlib import Path
+
+import tl2cgen
+import treelite
+
+from app.errors import BundleError
+
+BLOCK_ROWS = 64
+NODES_PER_UNIT = 800  # generated code of about half an instruction cache (32 KB)
+# Contraction would fuse a product and a sum into one rounding where the machine can (arm64), and change bits.
+FLAGS = ("-O1", "-fPIC", "-std=gnu11", "-ffp-contract=off", "-fvisibility=hidden", "-w")
+
+
+def compiler() -> list[str]:
+    """Return the C compiler's command: `$CC`, else cc, gcc or clang.
+
+    Raises
+    ------
+    BundleError
+        When there is none; the line says what to install.
+    """
+    if os.environ.get("CC"):
+        return shlex.split(os.environ["CC"])
+    for name in ("cc", "gcc", "clang"):
+        if shutil.which(name):
+            return [name]
+    raise BundleError("no C compiler: expected cc, gcc or clang on PATH, or $CC; Debian: apt-get install gcc libc6-dev")
+
+
+def n_units(model: treelite.Model) -> int:
+    """Return the number of functions that keeps the code of each within an instruction cache."""
+    nodes = sum(int(model.get_tree_accessor(i).get_field("num_nodes")[0]) for i in range(model.num_tree))
+    return max(1, min(model.num_tree, round(nodes / NODES_PER_UNIT)))
+
+
+def generate(model: treelite.Model, directory: Path, units: int) -> None:
+    """Write the C of `model` into `directory`, its trees cut into `units` functions, and the entry point."""
+    parameters = {"quantize": 1, "parallel_comp": units}
+    with _quiet():
+        tl2cgen.generate_c_code(model, dirpath=str(directory), params=parameters)
+    calls = ", ".join(f"predict_unit{i}" for i in range(len(list(directory.glob("tu*.c")))))
+    (directory / "pltv.h").write_text(
+        f"#define N_FEATURES {model.num_feature}\n#define BLOCK_ROWS {BLOCK_ROWS}\n#define UNITS {calls}\n"
+    )
+    (directory / "entry.c").write_text(resources.files(__package__).joinpath("entry.c").read_text())
+
+
+def build(directory: Path, library: Path) -> None:
+    """Compile the C files of `directory` into the shared library `library`, one core a file.
+
+    Raises
+    ------
+    BundleError
+        With the compiler's first line, when it fails or is missing.
+    """
+    command = compiler()
+    sources = [*sorted(directory.glob("tu*.c")), directory / "entry.c"]
+    objects = [source.with_suffix(".o") for source in sources]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        jobs = [[*command, *FLAGS, "-c", str(c), "-o", str(o)] for c, o in zip(sources, objects, strict=True)]
+        list(pool.map(_run, jobs))
+    _run([*command, "-shared", "-o", str(library), *map(str, objects)])
+
+
+def _run(command: list[str]) -> None:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise BundleError(f"C compiler {command[0]}: {error.strerror}") from error
+    if done.returncode != 0:
+        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        first = next((line for line in lines if "error" in line), lines[0])
+        raise BundleError(f"C compiler {command[0]}: {first}")
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep tl2cgen's remarks (on the descriptor of stderr, and printed) from the terminal."""
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as sink, contextlib.redirect_stdout(StringIO()):
+        os.dup2(sink.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)

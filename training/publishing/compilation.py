@@ -1,0 +1,117 @@
+"""Boosters enter, a library leaves: merge → C → compiler. Also for a published bundle, on another machine."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import lightgbm as lgb
+import numpy as np
+
+from app.errors import BundleCorrupt
+from app.inference import bundle
+from app.inference.compiled import CompiledModel
+from app.inference.golden import renew
+from app.inference.manifest import Manifest
+from app.inference.predictor import Predictor
+from app.inference.specification import EnsembleSpec, LibrarySpec
+from training.publishing.certificate import certify
+from training.publishing.codegen import build, generate, n_units
+from training.publishing.merging import merge
+
+
+def compile_library(boosters: Sequence[lgb.Booster], path: Path, *, units: int | None = None) -> None:
+    """Compile boosters over the same X into one shared library.
+
+    Parameters
+    ----------
+    boosters : sequence of lightgbm.Booster
+        Their raw scores are the library's targets, in this order (`merging.merge`).
+    path : Path
+        The library, written in one step.
+    units : int, optional
+        Functions to cut the trees into; by default as many as keep each within an instruction cache.
+
+    Raises
+    ------
+    BundleError
+        For a booster that can not be compiled exactly, or without a C compiler.
+    """
+    model = merge(boosters)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".compile-") as scratch:
+        directory = Path(scratch)
+        generate(model, directory, n_units(model) if units is None else units)
+        build(directory, directory / path.name)
+        (directory / path.name).replace(path)
+
+
+def model_file(library: str, output: str) -> str:
+    """Return where a bundle keeps the LightGBM text of one output: `models/base.gate.txt`."""
+    return f"{bundle.MODELS}/{Path(library).stem}.{output}.txt"
+
+
+def save_models(directory: Path, library: LibrarySpec, boosters: Sequence[lgb.Booster]) -> None:
+    """Write LightGBM's text of each output of a library, from which `recompile` starts."""
+    (directory / bundle.MODELS).mkdir(exist_ok=True)
+    for output, booster in zip(library.outputs, boosters, strict=True):
+        booster.save_model(directory / model_file(library.library, output.name))
+
+
+def recompile(path: Path, *, key: bytes | None = None, seed: int = 0) -> Manifest:
+    """Compile a bundle's models anew for this machine, certify them, and replace the bundle.
+
+    Its golden answers must come out within 1e-12 relative; this machine's then take their place.
+
+    Parameters
+    ----------
+    path : Path
+        The bundle, of any platform.
+    key : bytes or None
+        Checks the old signature and makes the new one.
+    seed : int
+        Of the certificate's rows.
+
+    Raises
+    ------
+    BundleError
+        The old bundle stays as it was.
+    """
+    manifest = bundle.check_content(path, key=key)
+    path = path.resolve()
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".recompile-") as scratch:
+        staging = Path(scratch) / path.name
+        shutil.copytree(path, staging)
+        spec = EnsembleSpec.from_json(json.loads((staging / bundle.ENSEMBLE).read_bytes()))
+        libraries = [library for library in (spec.base, spec.meta) if library is not None]
+        proofs = {library.library: _rebuild(staging, library, seed) for library in libraries}
+        (staging / bundle.CERTIFICATE).write_text(json.dumps({"libraries": proofs}, indent=1) + "\n")
+        _renew_golden(staging, bundle.seal(staging, manifest, key), key)
+        return bundle.write(staging, path, manifest, key)
+
+
+def _rebuild(staging: Path, library: LibrarySpec, seed: int) -> dict[str, object]:
+    boosters = [_load(staging, model_file(library.library, output.name)) for output in library.outputs]
+    compile_library(boosters, staging / library.library)
+    compiled = CompiledModel(staging / library.library, library.n_features, len(library.outputs))
+    try:
+        return certify(compiled, boosters, np.empty((0, library.n_features)), seed)
+    finally:
+        compiled.close()
+
+
+def _load(staging: Path, name: str) -> lgb.Booster:
+    try:
+        return lgb.Booster(model_file=staging / name)
+    except lgb.basic.LightGBMError as error:
+        raise BundleCorrupt(f"{name}: not a LightGBM model ({error})") from error
+
+
+def _renew_golden(staging: Path, manifest: Manifest, key: bytes | None) -> None:
+    predictor = Predictor.load(staging, key=key, golden=False)
+    try:
+        renew(staging / bundle.GOLDEN, predictor.answer)
+    finally:
+        predictor.close()

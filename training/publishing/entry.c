@@ -1,0 +1,51 @@
+/* Entry point of a library of trees, compiled beside the code that tl2cgen generates.
+ *
+ * Trees compare bin numbers instead of doubles: half the instructions, and any NaN is missing, whatever its bits.
+ * A block of rows is binned once, into scratch that belongs to the call: the caller's X is only read, and calls
+ * on several threads do not meet. Then each unit of trees runs over the whole block while its code is hot in the
+ * instruction cache. A row still meets the units in order, so its sums are LightGBM's to the last bit.
+ */
+#include "quantize.c" /* header.h, and threshold, th_begin, th_len: the sorted thresholds of every feature */
+#include "pltv.h"     /* N_FEATURES, BLOCK_ROWS, UNITS: predict_unit0, predict_unit1, … */
+
+#define EXPORT __attribute__((visibility("default")))
+
+typedef void (*unit)(union Entry *row, double *out);
+static const unit units[] = {UNITS};
+
+EXPORT const int32_t pltv_n_features = N_FEATURES;
+EXPORT const int32_t pltv_n_targets = N_TARGET;
+
+/* Twice the number of thresholds below x: at most 2i exactly where x <= threshold[i]. Branch-free halving, as
+ * every branch of a search is a coin toss to the predictor. */
+static int bin(double x, int feature) {
+  const double *first = threshold + th_begin[feature], *at = first;
+  for (int n = th_len[feature]; n > 0;) {
+    int half = (n + 1) >> 1;
+    at += half & -(at[half - 1] < x);
+    n -= half;
+  }
+  return 2 * (int)(at - first);
+}
+
+static void bin_row(const double *x, union Entry *row) {
+  for (int j = 0; j < N_FEATURES; ++j) {
+    row[j].missing = x[j] != x[j] ? -1 : bin(x[j], j);
+  }
+}
+
+/* X (n_rows, N_FEATURES) and out (n_rows, N_TARGET) are C-contiguous. Returns 0, or 1 when memory ran out. */
+EXPORT int pltv_predict(const double *X, size_t n_rows, double *out) {
+  size_t block = n_rows < BLOCK_ROWS ? n_rows : BLOCK_ROWS;
+  union Entry *rows = malloc((block ? block : 1) * N_FEATURES * sizeof *rows);
+  if (!rows) return 1;
+  memset(out, 0, n_rows * N_TARGET * sizeof *out);
+  for (size_t start = 0; start < n_rows; start += block) {
+    size_t n = n_rows - start < block ? n_rows - start : block;
+    for (size_t i = 0; i < n; ++i) bin_row(X + (start + i) * N_FEATURES, rows + i * N_FEATURES);
+    for (size_t u = 0; u < sizeof units / sizeof *units; ++u)
+      for (size_t i = 0; i < n; ++i) units[u](rows + i * N_FEATURES, out + (start + i) * N_TARGET);
+  }
+  free(rows);
+  return 0;
+}
