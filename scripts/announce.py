@@ -1,4 +1,7 @@
-"""Waits until the service that started beside it is ready, then prints a `curl` that it answers."""
+"""Waits until the service of a process is ready on a port, then prints a `curl` that it answers.
+
+`announce.py PORT PID` ends silently when the process does: its own message says why.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,15 @@ def is_ready(base: str) -> bool:
         return False
 
 
+def is_alive(pid: int) -> bool:
+    """Whether the process exists."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
 def curl(base: str) -> str:
     """The command as plain text; the body holds neither an empty line nor a single quote."""
     body = REQUEST.read_text(encoding="utf-8").strip()
@@ -28,10 +40,9 @@ def curl(base: str) -> str:
 
 
 def main() -> None:
-    base = f"http://127.0.0.1:{sys.argv[1]}"
-    service = os.getppid()
+    base, service = f"http://127.0.0.1:{sys.argv[1]}", int(sys.argv[2])
     while not is_ready(base):
-        if os.getppid() != service:  # the service ended; its own message says why
+        if not is_alive(service):
             return
         time.sleep(0.1)
     print(f"\nReady on {base} (docs: {base}/docs). Try:\n\n{curl(base)}\n", flush=True)

@@ -26,5 +26,6 @@ if [ ! -e models/current/manifest.json ]; then
   ln -sfn "$bundle" models/current
 fi
 
-.venv/bin/python scripts/announce.py "$port" &
+# In a subshell of its own: the service must not inherit a child that it knows nothing of.
+(.venv/bin/python scripts/announce.py "$port" $$ &)
 exec .venv/bin/python -m app --bundle models/current --port "$port"
