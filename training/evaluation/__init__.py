@@ -1,0 +1,1 @@
+"""Evaluation: predictions and what came true → metrics with intervals, verdicts, report, model card."""

@@ -1,0 +1,279 @@
+"""Baselines fitted on the model's own training rows: X and labels → five peers that anyone would try first.
+
+They are what people ship: no out-of-fold stacking, no calibration, no order projection. Each gives the same
+answers as the model, so that one table holds them all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import lightgbm as lgb
+import numpy as np
+from numpy.typing import NDArray
+
+from training.evaluation.ranking import Floats
+
+DEFAULTS: dict[str, Any] = {
+    "num_boost_round": 120,
+    "learning_rate": 0.08,
+    "num_leaves": 31,
+    "min_data_in_leaf": 50,
+    "feature_fraction": 0.7,
+    "bagging_fraction": 0.8,
+    "bagging_freq": 1,
+}
+_EXPONENT_LIMIT = 30.0
+_LEAST_SQUARE = 1e-6
+
+
+@dataclass(frozen=True)
+class BaselinePrediction:
+    """`p_buyer` (n,) or None; `ltv` (n, n_horizons) and `log_mean` (n,) in US dollars."""
+
+    p_buyer: Floats | None
+    ltv: Floats
+    log_mean: Floats
+
+
+class Baseline(Protocol):
+    """A fitted baseline."""
+
+    @property
+    def name(self) -> str:
+        """What the tables call it."""
+        ...
+
+    def predict(self, X: Floats) -> BaselinePrediction:
+        """Answers for X of shape (n, n_features)."""
+        ...
+
+
+class _Trainer:
+    """LightGBM over one X, binned once for every label."""
+
+    def __init__(self, X: Floats, seed: int, num_threads: int, params: Mapping[str, Any]) -> None:
+        merged = {**DEFAULTS, **params}
+        self._rounds = int(merged.pop("num_boost_round"))
+        self._params = {
+            **merged,
+            "seed": seed,
+            "num_threads": num_threads,
+            "deterministic": True,
+            "force_row_wise": True,
+            "verbosity": -1,
+        }
+        self._data = lgb.Dataset(X, params=self._params, free_raw_data=False).construct()
+
+    def fit(self, objective: Mapping[str, Any], label: Floats, rows: NDArray[np.bool_]) -> lgb.Booster:
+        """A booster of `objective` on the rows of X where `rows` (n,) holds."""
+        chosen = np.flatnonzero(rows)
+        params = {**self._params, **objective}
+        # Constructed before it is labelled: construction copies the parent's labels over any set earlier.
+        data = self._data.subset(chosen.tolist(), params=params).construct()
+        data.set_label(label[chosen])
+        return lgb.train(params, data, num_boost_round=self._rounds)
+
+
+_TWEEDIE = {"objective": "tweedie", "tweedie_variance_power": 1.5}
+_L2 = {"objective": "regression"}
+_BINARY = {"objective": "binary"}
+_GAMMA = {"objective": "gamma"}
+
+
+def _predict(booster: lgb.Booster, X: Floats) -> Floats:
+    return np.asarray(booster.predict(X), dtype=np.float64)
+
+
+def _columns(boosters: Sequence[lgb.Booster], X: Floats) -> Floats:
+    return np.column_stack([_predict(booster, X) for booster in boosters])
+
+
+@dataclass(frozen=True)
+class Constant:
+    """The training means, for everyone."""
+
+    p_buyer: float
+    ltv: Floats
+    log_mean: float
+    name: str = "constant"
+
+    def predict(self, X: Floats) -> BaselinePrediction:
+        """The same answer n times."""
+        n = X.shape[0]
+        return BaselinePrediction(np.full(n, self.p_buyer), np.tile(self.ltv, (n, 1)), np.full(n, self.log_mean))
+
+
+@dataclass(frozen=True)
+class Tweedie:
+    """One Tweedie booster a horizon (power 1.5, log link). Its mean also has to answer MSLE."""
+
+    boosters: list[lgb.Booster]
+    log_column: int
+    name: str = "tweedie"
+
+    def predict(self, X: Floats) -> BaselinePrediction:
+        """Means by horizon."""
+        ltv = _columns(self.boosters, X)
+        return BaselinePrediction(None, ltv, ltv[:, self.log_column])
+
+
+@dataclass(frozen=True)
+class LogLeastSquares:
+    """One L2 booster on z = log1p y a horizon.
+
+    `log_mean` is expm1(μ); the mean is retransformed by Duan's smearing, S·e^μ − 1 with S = mean exp(z − μ)
+    over the training rows [Duan 1983], and not below 0.
+    """
+
+    boosters: list[lgb.Booster]
+    smearing: Floats
+    log_column: int
+    name: str = "log1p_l2"
+
+    def predict(self, X: Floats) -> BaselinePrediction:
+        """Smeared means by horizon, and the log answer."""
+        mu = _columns(self.boosters, X)
+        ltv = np.maximum(self.smearing * np.exp(mu) - 1.0, 0.0)
+        return BaselinePrediction(None, ltv, np.maximum(np.expm1(mu[:, self.log_column]), 0.0))
+
+
+@dataclass(frozen=True)
+class TwoStage:
+    """P(buy) by a binary booster × E[y_h | buy] by Tweedie boosters on buyers (a tenth of them pay nothing).
+
+    Its log answer is expm1(p·m), m an L2 booster on the buyers' log1p revenue.
+    """
+
+    classifier: lgb.Booster
+    boosters: list[lgb.Booster]
+    log_booster: lgb.Booster
+    name: str = "two_stage"
+
+    def predict(self, X: Floats) -> BaselinePrediction:
+        """p, p·E[y | buy] by horizon, and the log answer."""
+        p = _predict(self.classifier, X)
+        ltv = p[:, None] * _columns(self.boosters, X)
+        return BaselinePrediction(p, ltv, np.maximum(np.expm1(p * _predict(self.log_booster, X)), 0.0))
+
+
+@dataclass(frozen=True)
+class Ziln:
+    """Zero-inflated log-normal by three boosters a horizon: p = P(y > 0), log y ~ Normal(μ, s²) of payers.
+
+    Prediction p·exp(μ + s²/2) [Wang et al. 2019]. p is a binary booster and μ an L2 booster on log y; s² is
+    a gamma booster with log link on squared residuals: given μ, the gamma deviance of r² is, up to a
+    factor, the log-normal likelihood's ½·log s² + r²/(2s²), so the three maximise the paper's likelihood in
+    turn. Residuals are of a μ fitted on the other half of the payers: in-sample ones would understate s². p
+    is of paying at the horizon, not of the gate, so `p_buyer` is None. `log_mean` integrates log1p over the
+    log-normal by Gauss-Hermite quadrature.
+    """
+
+    payers: list[lgb.Booster]
+    mus: list[lgb.Booster]
+    variances: list[lgb.Booster]
+    log_column: int
+    name: str = "ziln"
+
+    def predict(self, X: Floats) -> BaselinePrediction:
+        """Means by horizon, and the log answer."""
+        p, mu, s2 = (_columns(boosters, X) for boosters in (self.payers, self.mus, self.variances))
+        ltv = p * np.exp(np.minimum(mu + s2 / 2.0, _EXPONENT_LIMIT))
+        h = self.log_column
+        log_mean = np.expm1(p[:, h] * _expected_log1p(mu[:, h], np.sqrt(s2[:, h])))
+        return BaselinePrediction(None, ltv, log_mean)
+
+
+def _expected_log1p(mu: Floats, s: Floats) -> Floats:
+    """E[log1p(e^Z)], Z ~ Normal(mu, s²), by 15-point Gauss-Hermite quadrature; shape (n,)."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(15)
+    values = np.logaddexp(0.0, mu[:, None] + s[:, None] * nodes)
+    return np.asarray(np.einsum("nk,k->n", values, weights / weights.sum()), dtype=np.float64)
+
+
+def _fit_log(trainer: _Trainer, X: Floats, labels: Sequence[Floats], log_column: int) -> LogLeastSquares:
+    boosters, smearing = [], []
+    for y in labels:
+        known = np.isfinite(y)
+        z = np.log1p(np.where(known, y, 0.0))
+        boosters.append(trainer.fit(_L2, z, known))
+        smearing.append(float(np.mean(np.exp(z[known] - _predict(boosters[-1], X[known])))))
+    return LogLeastSquares(boosters, np.array(smearing), log_column)
+
+
+def _fit_ziln(trainer: _Trainer, X: Floats, labels: Sequence[Floats], log_column: int, seed: int) -> Ziln:
+    half = np.random.default_rng(seed).integers(0, 2, X.shape[0])
+    payers, mus, variances = [], [], []
+    for y in labels:
+        known, paying = np.isfinite(y), np.greater(np.nan_to_num(y), 0.0)
+        z = np.log(np.where(paying, y, 1.0))
+        payers.append(trainer.fit(_BINARY, paying.astype(np.float64), known))
+        mus.append(trainer.fit(_L2, z, paying))
+        square = np.ones(X.shape[0])
+        for fold in (0, 1):
+            held = paying & (half == fold)
+            other = trainer.fit(_L2, z, paying & (half != fold))
+            square[held] = (z[held] - _predict(other, X[held])) ** 2
+        variances.append(trainer.fit(_GAMMA, np.maximum(square, _LEAST_SQUARE), paying))
+    return Ziln(payers, mus, variances, log_column)
+
+
+def fit_baselines(
+    X: Floats,
+    y: Mapping[int, Floats],
+    buyer: Floats,
+    *,
+    horizons: Sequence[int],
+    seed: int,
+    num_threads: int,
+    params: Mapping[str, Any] | None = None,
+    log_horizon: int = 7,
+) -> list[Baseline]:
+    """Fit the five baselines.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, n_features), float64
+        The model's own training matrix, missing as NaN.
+    y : mapping of int to ndarray of shape (n,)
+        Realised revenue by horizon in days, US dollars, ≥ 0; NaN where the label is not mature.
+    buyer : ndarray of shape (n,), 0 or 1
+        The gate's label; NaN where it is not mature.
+    horizons : sequence of int
+        Days, in the order of the answer's columns.
+    seed, num_threads : int
+    params : mapping, optional
+        LightGBM parameters (and `num_boost_round`) over `DEFAULTS`.
+    log_horizon : int
+        The horizon that `log_mean` speaks of.
+
+    Returns
+    -------
+    list of Baseline
+        `constant`, `tweedie`, `log1p_l2`, `two_stage`, `ziln`.
+
+    Raises
+    ------
+    ValueError
+        When `log_horizon` is not among the horizons.
+    """
+    labels, column = [np.asarray(y[h], dtype=np.float64) for h in horizons], list(horizons).index(log_horizon)
+    gate = np.asarray(buyer, dtype=np.float64)
+    known_gate, buys = np.isfinite(gate), np.nan_to_num(gate) > 0.0
+    log_label = labels[column]
+    constant = Constant(
+        float(np.nanmean(gate)),
+        np.array([np.nanmean(label) for label in labels]),
+        float(np.expm1(np.nanmean(np.log1p(log_label)))),
+    )
+    trainer = _Trainer(X, seed, num_threads, params or {})
+    tweedie = Tweedie([trainer.fit(_TWEEDIE, label, np.isfinite(label)) for label in labels], column)
+    two_stage = TwoStage(
+        trainer.fit(_BINARY, gate, known_gate),
+        [trainer.fit(_TWEEDIE, label, buys & np.isfinite(label)) for label in labels],
+        trainer.fit(_L2, np.log1p(log_label), buys & np.isfinite(log_label)),
+    )
+    log_l2 = _fit_log(trainer, X, labels, column)
+    return [constant, tweedie, log_l2, two_stage, _fit_ziln(trainer, X, labels, column, seed)]

@@ -1,0 +1,180 @@
+"""The report: held-out rows and every predictor's answers → metrics, intervals, verdicts, written to disk."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from app.errors import DataError
+from training.evaluation import plots
+from training.evaluation.bootstrap import LEVEL, Estimate, poisson_weights
+from training.evaluation.cohorts import bias_by, bias_targets
+from training.evaluation.markdown import render_markdown
+from training.evaluation.metrics import lift_table, order_violations, reliability_bins
+from training.evaluation.ranking import Floats
+from training.evaluation.rows import ORACLE, EvaluationRows, Oracle, Provenance, Scored, check
+from training.evaluation.scores import Scores
+
+__all__ = ["EvaluationRows", "Oracle", "Provenance", "Scored", "evaluate", "render_markdown", "write_report"]
+
+
+def _to_json(tree: Any) -> Any:
+    if isinstance(tree, Estimate):
+        return tree.to_json()
+    if isinstance(tree, Mapping):
+        return {str(key): _to_json(value) for key, value in tree.items()}
+    if isinstance(tree, list | tuple):
+        return [_to_json(value) for value in tree]
+    return None if isinstance(tree, float) and not np.isfinite(tree) else tree
+
+
+def with_oracle(rows: EvaluationRows, scored: Sequence[Scored]) -> list[Scored]:
+    """The predictors, and the oracle after them where it is known and not among them."""
+    listed = list(scored)
+    if rows.oracle is not None and all(one.name != ORACLE for one in listed):
+        listed.append(Scored(ORACLE, rows.oracle.p_buyer, rows.oracle.ltv, None))
+    return listed
+
+
+def _lift(rows: EvaluationRows, ours: Scored, horizons: Sequence[int]) -> dict[str, Any]:
+    tables = {}
+    for column, horizon in enumerate(horizons):
+        y: Floats = rows.y[:, column]
+        known = np.isfinite(y)
+        tables[f"d{horizon}"] = lift_table(y[known], ours.ltv[known, column])
+    return tables
+
+
+def _check_all(rows: EvaluationRows, scored: Sequence[Scored], horizons: Sequence[int], log_horizon: int) -> None:
+    if not scored or rows.n == 0:
+        raise DataError("an evaluation needs at least one predictor and one row")
+    if log_horizon not in horizons:
+        raise DataError(f"log_horizon: expected one of {list(horizons)}, got {log_horizon}")
+    for one in scored:
+        check(rows, one, len(horizons))
+    for column, horizon in enumerate(horizons):
+        if not np.isfinite(rows.y[:, column]).any():
+            raise DataError(f"no held-out row has a mature label for day {horizon}")
+
+
+def evaluate(
+    rows: EvaluationRows,
+    scored: Sequence[Scored],
+    horizons: Sequence[int],
+    *,
+    bootstrap_replicates: int = 200,
+    seed: int,
+    log_horizon: int = 7,
+    simulated: Mapping[str, Scored] | None = None,
+    top: int = 10,
+) -> dict[str, Any]:
+    """Score every predictor on the held-out rows.
+
+    Parameters
+    ----------
+    rows : EvaluationRows
+    scored : sequence of Scored
+        The model first, then its baselines; the oracle is added from `rows` where it is known.
+    horizons : sequence of int
+        Days, in the order of the columns of `ltv`.
+    bootstrap_replicates, seed : int
+        Replicates of the 95 % intervals, and their seed.
+    log_horizon : int
+        The horizon, in days, that `log_mean` speaks of.
+    simulated : mapping of str to Scored, optional
+        The model's answers for the same rows with their history put into each state; adds `simulated_states`.
+    top : int
+        Labels of a cohort that are kept by name.
+
+    Returns
+    -------
+    dict
+        Ready for JSON: every figure is {"value", "low", "high"}, None where undefined.
+
+    Raises
+    ------
+    DataError
+        When shapes differ, a prediction is negative or not finite, or a horizon has no mature label.
+    """
+    everyone = with_oracle(rows, scored)
+    _check_all(rows, [*everyone, *(simulated or {}).values()], horizons, log_horizon)
+    weights = poisson_weights(rows.n, bootstrap_replicates, seed)
+    scores = Scores(rows, horizons, log_horizon, weights)
+    for one in everyone:
+        scores.add(one)
+    ours, targets = everyone[0], bias_targets(rows)
+    everything = np.full(rows.n, "all")
+    states = {
+        state: bias_by(everything, one, targets, horizons, weights, 1)["all"]
+        for state, one in (simulated or {}).items()
+    }
+    by_cohort = {
+        cohort: bias_by(labels, ours, targets, horizons, weights, top) for cohort, labels in rows.cohorts.items()
+    }
+    baselines = [one.name for one in everyone[1:] if one.name != ORACLE]
+    found = {
+        "rows": rows.n,
+        "buyers": int(rows.buyer.sum()),
+        "mature_rows": {f"d{h}": int(np.isfinite(rows.y[:, c]).sum()) for c, h in enumerate(horizons)},
+        "horizons": list(horizons),
+        "log_horizon": log_horizon,
+        "bootstrap": {"replicates": bootstrap_replicates, "seed": seed, "level": LEVEL},
+        "bias_against": "oracle" if rows.oracle is not None else "realised, capped",
+        "predictors": [one.name for one in everyone],
+        "baselines": baselines,
+        "classifier": scores.classifier,
+        "amounts": scores.amounts,
+        "log_mean": scores.log_mean,
+        "order_violations": {one.name: order_violations(one.ltv) for one in everyone},
+        "bias_by": by_cohort,
+        "simulated_states": states,
+        "reliability": {
+            one.name: reliability_bins(rows.buyer.astype(np.float64), one.p_buyer)
+            for one in everyone
+            if one.p_buyer is not None
+        },
+        "lift": _lift(rows, ours, horizons),
+        "verdicts": scores.verdicts(ours.name, baselines),
+    }
+    result: dict[str, Any] = _to_json(found)
+    return result
+
+
+def write_report(
+    directory: Path,
+    evaluation: Mapping[str, Any],
+    *,
+    rows: EvaluationRows,
+    scored: Sequence[Scored],
+    context: Provenance,
+    importance: Mapping[str, Mapping[str, float]] | None = None,
+) -> list[Path]:
+    """Write `report.json`, `report.md` and `plots/*.png` into `directory`, which is made where it is missing.
+
+    Parameters
+    ----------
+    directory : Path
+    evaluation : mapping
+        What `evaluate` returned for the same rows and predictors.
+    context : Provenance
+        Where the data and the model came from.
+    importance : mapping of model name to (mapping of feature name to gain), optional
+
+    Returns
+    -------
+    list of Path
+        The files written.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    drawn = plots.draw_all(
+        directory / "plots", rows, with_oracle(rows, scored), evaluation["horizons"], importance or {}
+    )
+    written = [directory / "report.json", directory / "report.md"]
+    written[0].write_text(json.dumps(evaluation, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    relative = {title: path.relative_to(directory).as_posix() for title, path in drawn.items()}
+    written[1].write_text(render_markdown(evaluation, relative, context), encoding="utf-8")
+    return written + list(drawn.values())
