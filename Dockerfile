@@ -21,16 +21,14 @@ COPY --from=build /srv /srv
 ARG BUNDLE=models/current
 COPY ${BUNDLE} /srv/bundle
 WORKDIR /srv
-# Runs on a read-only root: only /tmp is written, and only for the metrics that several workers share.
+# Runs on a read-only root; only several workers need a writable /tmp, for the metrics that they share.
 ENV PATH=/srv/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
-    PROMETHEUS_MULTIPROC_DIR=/tmp/pltv-metrics \
-    PLTV_BUNDLE=/srv/bundle \
-    PLTV_HOST=0.0.0.0 \
-    PLTV_PORT=8000
+    PLTV_BUNDLE=/srv/bundle
 EXPOSE 8000
 USER 10001:10001
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s \
-  CMD ["python", "-c", "import os, urllib.request as r; r.urlopen(f\"http://127.0.0.1:{os.environ['PLTV_PORT']}/health/ready\", timeout=2)"]
+  CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8000/health/ready', timeout=2)"]
 ENTRYPOINT ["python", "-m", "app"]
+CMD ["--host", "0.0.0.0", "--port", "8000"]
