@@ -38,9 +38,7 @@ class Aggregates:
                 kind = name.removeprefix("inner_")
                 wanted.append((f"{field.name}.{name}", _STATISTIC.get(kind, kind), segment))
         self.names = tuple(name for name, _, _ in wanted)
-        self.recency = tuple(
-            layout.segments[segment].field.temporal and kind != "count" for _, kind, segment in wanted
-        )
+        self.recency = tuple(layout.segments[segment].field.temporal and kind != "count" for _, kind, segment in wanted)
         kinds = sorted({kind for _, kind, _ in wanted} - {"count"} | {"sum"})
         self._kinds = kinds
         self._wanted = frozenset(kinds)
@@ -68,7 +66,7 @@ class Aggregates:
         self._fill(stats, columns, numeric)
         by_user = stats.reshape(len(self._kinds), n_users, n_numeric).transpose(1, 0, 2).reshape(n_users, -1)
         line = np.concatenate((np.where(counts < 0, np.nan, counts), by_user), axis=1)
-        return line[:, self._take]
+        return line.take(self._take, axis=1)
 
     def _fill(self, stats: Floats, columns: Columns, numeric: Ints) -> None:
         n_users, n_numeric = numeric.shape

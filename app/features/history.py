@@ -1,4 +1,4 @@
-"""A user's history: a mapping of raw fields enters, a canonical `History` leaves; `pack` and `unpack` are its cache form.
+"""A user's history: a mapping of raw fields enters, a canonical `History` leaves; `pack` writes its cache form.
 
 A packed history is one buffer, little-endian, under the layout's fingerprint, before any vocabulary:
 

@@ -17,9 +17,9 @@ import numpy as np
 from app.errors import BundleCorrupt, DeclarationError
 from app.features.aggregates import HOURS, Aggregates
 from app.features.columns import FLOAT32_MAX, NOT_FOUND, Columns, Floats, Ints, Layout
-from app.features.encoders import TextEncoder
-from app.features.ranks import CohortRanks
+from app.features.encoders import FIRST, TextEncoder, Vocabulary
 from app.features.ragged import MISSING
+from app.features.ranks import CohortRanks
 from app.features.scalars import Scalars
 from app.features.spec import ENCODINGS, Declaration, Field, Lookup
 
@@ -90,6 +90,14 @@ class FeaturePlan:
         plan.ranks = plan._fit_ranks(columns)
         return plan
 
+    @classmethod
+    def unfitted(cls, declaration: Declaration) -> FeaturePlan:
+        """The plan with empty vocabularies: its names, before any data are read."""
+        layout, (_, smoothing) = Layout(declaration), declaration.encoder
+        used = _encoded(declaration, layout.texts), _encoded(declaration, layout.campaign_texts)
+        encoders = [TextEncoder(u, [Vocabulary({}, np.zeros((FIRST, 3)))] * len(u), smoothing) for u in used]
+        return cls(declaration, encoders[0], encoders[1], None)
+
     def transform(self, columns: Columns) -> Floats:
         """X of shape (n_rows, len(names)): float64, C order, float32 grid, missing as `MISSING`."""
         encoded = self.user_encoder.transform(columns.texts), self.row_encoder.transform(columns.campaign_texts)
@@ -120,13 +128,13 @@ class FeaturePlan:
 
     def _finish(self, columns: Columns, user_encoded: Floats, row_encoded: Floats) -> Floats:
         base = self._base(columns, user_encoded, row_encoded)
-        parts = [base[:, self._keep]]
+        parts = [base.take(self._keep, axis=1)]  # take keeps C order, fancy indexing does not
         for (names, left, right), ratio in ((self._ratios, True), (self._products, False)):
             if names:
-                a, b = base[:, left], base[:, right]
+                a, b = base.take(left, axis=1), base.take(right, axis=1)
                 parts.append(a / np.where(b == 0.0, np.nan, b) if ratio else a * b)
         if self._ranked and self.ranks is not None:
-            values = base[:, [self._all[n] for n in self._ranked]]
+            values = base.take([self._all[n] for n in self._ranked], axis=1)
             parts.append(self.ranks.transform(self._cohort_texts(columns), values))
         return _grid(np.concatenate(parts, axis=1) if len(parts) > 1 else parts[0])
 
@@ -290,6 +298,6 @@ def _rounded(values: Floats) -> Floats:
 
 
 def _grid(values: Floats) -> Floats:
-    out = _rounded(values)
+    out = np.ascontiguousarray(_rounded(values))
     out[np.isnan(out)] = MISSING
     return out

@@ -244,7 +244,9 @@ def _fields(raw: Mapping[str, Any]) -> Iterator[Field]:
                 raise DeclarationError(f"{where}: expected a mapping with `kind`, received {entry!r}")
             kind = entry["kind"]
             if kind not in SCALARS + RAGGED:
-                raise DeclarationError(f"{where}.kind: expected one of {', '.join(SCALARS + RAGGED)}, received {kind!r}")
+                raise DeclarationError(
+                    f"{where}.kind: expected one of {', '.join(SCALARS + RAGGED)}, received {kind!r}"
+                )
             if scope != "user" and kind in RAGGED:
                 raise DeclarationError(f"{where}.kind: {kind} is a kind of user fields only")
             _subset(where, tuple(entry), ("kind", "wire", "format", "yields"))
@@ -276,7 +278,9 @@ def _lookups(raw: Mapping[str, Any], fields: Sequence[Field]) -> Iterator[Lookup
 def _targets(raw: Mapping[str, Any]) -> Targets:
     horizons = tuple(_need(raw, "horizons", Sequence))
     if not horizons or any(type(h) is not int or h < 1 for h in horizons) or list(horizons) != sorted(set(horizons)):
-        raise DeclarationError(f"targets.horizons: expected rising days such as [1, 7, 14], received {list(horizons)!r}")
+        raise DeclarationError(
+            f"targets.horizons: expected rising days such as [1, 7, 14], received {list(horizons)!r}"
+        )
     revenue = str(_need(raw, "revenue", str))
     if "{horizon}" not in revenue:
         raise DeclarationError(f"targets.revenue: expected a pattern with {{horizon}}, received {revenue!r}")
