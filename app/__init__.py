@@ -1,0 +1,1 @@
+"""The online service, and the one definition of features and inference."""

@@ -1,0 +1,1 @@
+"""Offline: raw rows in, a published bundle out."""
