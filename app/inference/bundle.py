@@ -13,9 +13,14 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from app.errors import BundleCorrupt, BundleError, BundleIncompatible
+from app.errors import BundleCorrupt, BundleError, BundleIncompatible, DeclarationError
 from app.features.spec import Declaration
 from app.inference.manifest import LOADABLE, MANIFEST, FileEntry, Manifest, current_platform, read_manifest
+
+__all__ = [
+    "CERTIFICATE", "DECLARATION", "ENSEMBLE", "GOLDEN", "MODELS", "PRIOR",
+    "Manifest", "check", "check_content", "current_platform", "read_manifest", "seal", "write",
+]  # fmt: skip
 
 DECLARATION: Final = "declaration.json"
 ENSEMBLE: Final = "ensemble.json"
@@ -175,7 +180,10 @@ def _check_no_stray_library(path: Path, manifest: Manifest) -> None:
 def _check_declaration(path: Path, manifest: Manifest) -> None:
     if DECLARATION not in manifest.files:
         raise BundleCorrupt(f"{path}: {DECLARATION} is missing")
-    declaration = Declaration.from_json(json.loads((path / DECLARATION).read_bytes()))
+    try:
+        declaration = Declaration.from_json(json.loads((path / DECLARATION).read_bytes()))
+    except (ValueError, DeclarationError) as error:
+        raise BundleIncompatible(f"{path}: {DECLARATION}: {error}") from error
     expected, received = manifest.declaration_fingerprint, declaration.fingerprint
     if expected != received:
         raise BundleIncompatible(f"{path}: {DECLARATION}: expected fingerprint {expected}, received {received}")

@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 from app.errors import BundleCorrupt
 
 _FLOAT64 = np.dtype(np.float64)
-# Of all ways to pass an array's address this is the cheapest: 0.3 µs an array, where `X.ctypes.data` takes
-# 1.1.
+# Of all ways to pass an array's address the cheapest: 0.3 µs an array, where `X.ctypes.data` takes 1.1.
 _address = ctypes.addressof
 _view: Callable[[Any], ctypes.Array[ctypes.c_char]] = (ctypes.c_char * 0).from_buffer
 

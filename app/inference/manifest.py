@@ -106,9 +106,14 @@ class Manifest:
             raise BundleIncompatible(f"{MANIFEST}: expected schema_version {SCHEMA_VERSION}, received {version!r}")
         try:
             files = {str(name): FileEntry(**entry) for name, entry in obj["files"].items()}
-            names, horizons = tuple(obj["feature_names"]), tuple(obj["horizons"])
-            return cls(**{**obj, "files": files, "feature_names": names, "horizons": horizons})
-        except (KeyError, TypeError, AttributeError) as error:
+            parts = {
+                "files": files,
+                "platform": dict(obj["platform"]),
+                "feature_names": tuple(obj["feature_names"]),
+                "horizons": tuple(obj["horizons"]),
+            }
+            return cls(**{**obj, **parts})
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise BundleCorrupt(f"{MANIFEST}: {type(error).__name__}: {error}") from error
 
 

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import reduce
+from operator import add
+from typing import Any, Final
+
 import numpy as np
 from numpy.typing import NDArray
+
+FEW: Final = 8  # rows: up to here Python's floats are faster than numpy's calls
+
+Pick = Callable[[Any, Any], Any]
 
 
 def project(values: NDArray[np.float64], weights: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
@@ -36,38 +45,28 @@ def project(values: NDArray[np.float64], weights: NDArray[np.float64]) -> tuple[
         return np.maximum(values, 0.0), np.zeros(len(values), dtype=np.bool_)
     corrected = ~np.logical_and.reduce(ordered, axis=1)
     projected = values.copy()
-    projected[corrected] = _isotonic(values[corrected], weights)
+    where, by_horizon = np.flatnonzero(corrected), weights.tolist()
+    if len(where) <= FEW:
+        for i in where.tolist():
+            projected[i] = _isotonic(values[i].tolist(), by_horizon, min, max)
+    else:
+        projected[where] = np.stack(_isotonic(list(values[where].T), by_horizon, np.minimum, np.maximum), axis=1)
     return np.maximum(projected, 0.0, out=projected), corrected
 
 
-def _isotonic(values: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    n_horizons = values.shape[1]
-    mean = {span: _mean(values, weights, *span) for span in _spans(n_horizons)}
-    result = np.empty_like(values)
-    for i in range(n_horizons):
-        result[:, i] = _fold(
-            np.maximum, [_fold(np.minimum, [mean[j, k] for k in range(i, n_horizons)]) for j in range(i + 1)]
-        )
-    return result
+def _isotonic(values: list[Any], weights: list[float], least: Pick, most: Pick) -> list[Any]:
+    """The min-max form on one value a horizon: floats of one row or columns of many, the same operations."""
+    n = len(values)
+    mean = {(j, k): _mean(values, weights, j, k) for j in range(n) for k in range(j, n)}
+    # The zero added makes -0.0 and 0.0, which min and np.minimum choose between differently, one number.
+    return [
+        reduce(most, (reduce(least, (mean[j, k] for k in range(i, n))) for j in range(i + 1))) + 0.0 for i in range(n)
+    ]
 
 
-def _spans(n: int) -> list[tuple[int, int]]:
-    return [(j, k) for j in range(n) for k in range(j, n)]
-
-
-def _mean(values: NDArray[np.float64], weights: NDArray[np.float64], j: int, k: int) -> NDArray[np.float64]:
+def _mean(values: list[Any], weights: list[float], j: int, k: int) -> Any:
     """A(j, k), its terms added in order; a single value is itself, not w·a/w."""
     if j == k:
-        return values[:, j]
-    total = weights[j] * values[:, j]
-    for i in range(j + 1, k + 1):
-        total = total + weights[i] * values[:, i]
-    quotient: NDArray[np.float64] = total / sum(weights[j : k + 1].tolist())
-    return quotient
-
-
-def _fold(ufunc: np.ufunc, arrays: list[NDArray[np.float64]]) -> NDArray[np.float64]:
-    result = arrays[0]
-    for array in arrays[1:]:
-        result = ufunc(result, array)
-    return result
+        return values[j]
+    terms = [w * a for w, a in zip(weights[j : k + 1], values[j : k + 1], strict=True)]
+    return reduce(add, terms) / reduce(add, weights[j : k + 1])

@@ -72,9 +72,9 @@ class Predictor:
         declaration = Declaration.from_json(_json(path / bundle.DECLARATION))
         plan = _load_plan(path, declaration, manifest)
         spec = EnsembleSpec.from_json(_json(path / bundle.ENSEMBLE))
-        _check_widths(spec, plan)
-        _check_certificate(_json(path / bundle.CERTIFICATE), spec, manifest)
         prior = Prior.from_json(_json(path / bundle.PRIOR))
+        _check_parts(spec, plan, prior, declaration)
+        _check_certificate(_json(path / bundle.CERTIFICATE), spec, manifest)
         predictor = cls(manifest, declaration, plan, _load_ensemble(path, spec), prior)
         if golden:
             predictor._replay(path / bundle.GOLDEN)
@@ -116,15 +116,19 @@ def _load_plan(path: Path, declaration: Declaration, manifest: Manifest) -> Feat
     return plan
 
 
-def _check_widths(spec: EnsembleSpec, plan: FeaturePlan) -> None:
-    widths = [("base", spec.base, len(plan.names))]
+def _check_parts(spec: EnsembleSpec, plan: FeaturePlan, prior: Prior, declaration: Declaration) -> None:
+    """The parts of a bundle must speak of the same columns and horizons."""
+    horizons = declaration.targets.horizons
+    _same(f"{bundle.ENSEMBLE}: horizons", list(horizons), list(spec.horizons))
+    _same(f"{bundle.ENSEMBLE}: base.n_features", len(plan.names), spec.base.n_features)
     if spec.meta is not None:
-        widths.append(("meta", spec.meta, len(meta_feature_names(spec))))
-    for where, library, expected in widths:
-        if library.n_features != expected:
-            raise BundleCorrupt(
-                f"{bundle.ENSEMBLE}: {where}.n_features: expected {expected}, received {library.n_features}"
-            )
+        _same(f"{bundle.ENSEMBLE}: meta.n_features", len(meta_feature_names(spec)), spec.meta.n_features)
+    _same(f"{bundle.PRIOR}: values a cohort", 2 + len(horizons), prior.n_values)
+
+
+def _same(what: str, expected: object, received: object) -> None:
+    if expected != received:
+        raise BundleCorrupt(f"{what}: expected {expected}, received {received}")
 
 
 def _check_certificate(certificate: Any, spec: EnsembleSpec, manifest: Manifest) -> None:

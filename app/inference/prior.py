@@ -43,6 +43,11 @@ class Prior:
         if len(widths) != 1:
             raise BundleCorrupt(f"prior.json: expected one number of values a cohort, received {sorted(widths)}")
 
+    @property
+    def n_values(self) -> int:
+        """Values of a cohort."""
+        return len(self.tables[-1][""])
+
     def lookup(self, *values: str | None) -> Values:
         """Return the values of the most specific cohort known.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import lightgbm as lgb
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from app.inference import bundle
 from app.inference.specification import Calibration, Curve, EnsembleSpec, LibrarySpec, MultiplierSpec, Output
 from training.publishing.compilation import compile_library
 
@@ -95,3 +97,19 @@ def spec() -> EnsembleSpec:
         weights=np.array([1.0, 0.7, 0.4]),
         multiplier=MultiplierSpec(7, 0.5, 0.25, 4.0, 1.23, {"com.rare": 0.5, "com.dear": 80.0}),
     )
+
+
+@pytest.fixture(scope="session")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A whole bundle, written once; tests change copies of it."""
+    from tests.inference.tiny_bundle import build_bundle  # needs the constants above
+
+    root = tmp_path_factory.mktemp("models")
+    bundle.write(root / ".staging", root / "shop-1", build_bundle(root / ".staging"))
+    return root / "shop-1"
+
+
+@pytest.fixture
+def bundle_copy(published: Path, tmp_path: Path) -> Path:
+    """A copy of the bundle that a test may spoil."""
+    return Path(shutil.copytree(published, tmp_path / "shop-1"))

@@ -9,7 +9,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from sklearn.isotonic import IsotonicRegression
 
-from app.inference.ordering import project
+from app.inference.ordering import FEW, project
 
 DOLLARS = st.floats(-10, 1e6, allow_nan=False, width=64)
 WEIGHTS = st.floats(0.01, 100)
@@ -74,6 +74,15 @@ def test_never_raises_the_error_of_an_ordered_truth(
     before = (weights * (values - truth) ** 2).sum(axis=1)
     after = (weights * (projected - truth) ** 2).sum(axis=1)
     assert (after <= before * (1 + 1e-9) + 1e-6).all()
+
+
+@given(problems())
+def test_many_rows_equal_few(problem: tuple[NDArray[np.float64], NDArray[np.float64]]) -> None:
+    """Whether numpy or Python's floats do the arithmetic, the bits are the same."""
+    values, weights = problem
+    few, _ = project(values, weights)
+    many, _ = project(np.concatenate([values, np.tile(values, (FEW + 1, 1))]), weights)
+    assert many[: len(values)].tobytes() == few.tobytes()
 
 
 def test_three_horizons_by_hand() -> None:

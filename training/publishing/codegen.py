@@ -24,6 +24,13 @@ NODES_PER_UNIT = 800  # generated code of about half an instruction cache (32 KB
 # Contraction would fuse a product and a sum into one rounding where the machine can (arm64), and change bits.
 FLAGS = ("-O1", "-fPIC", "-std=gnu11", "-ffp-contract=off", "-fvisibility=hidden", "-w")
 
+_NO_THRESHOLDS = """
+#include "header.h"
+#include "pltv.h"
+static const double threshold[1];
+static const int th_begin[N_FEATURES], th_len[N_FEATURES];
+"""
+
 
 def compiler() -> list[str]:
     """Return the C compiler's command: `$CC`, else cc, gcc or clang.
@@ -52,6 +59,8 @@ def generate(model: treelite.Model, directory: Path, units: int) -> None:
     parameters = {"quantize": 1, "parallel_comp": units}
     with _quiet():
         tl2cgen.generate_c_code(model, dirpath=str(directory), params=parameters)
+    if not (directory / "quantize.c").exists():  # tl2cgen writes none for trees without a single split
+        (directory / "quantize.c").write_text(_NO_THRESHOLDS)
     calls = ", ".join(f"predict_unit{i}" for i in range(len(list(directory.glob("tu*.c")))))
     (directory / "pltv.h").write_text(
         f"#define N_FEATURES {model.num_feature}\n#define BLOCK_ROWS {BLOCK_ROWS}\n#define UNITS {calls}\n"
