@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import accumulate
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +22,7 @@ from training.data.arrow import Coded, coded, numbers, positions
 from training.data.entries import Entries, read_entries
 
 T = TypeVar("T")
+BLOCK_ROWS: Final = 1024
 
 
 def read_columns(batch: pa.RecordBatch | pa.Table, layout: Layout, now: int) -> Columns:
@@ -132,10 +133,12 @@ def _counts(entries: Entries, inner: bool) -> Ints:
 
 
 def _table(columns: Sequence[NDArray[Any]], n: int) -> NDArray[Any]:
-    """(n, n_columns) in C order."""
-    if not columns:
-        return np.empty((n, 0))
-    return np.ascontiguousarray(np.array(columns).T)
+    """(n, n_columns) in C order, turned block by block: one block stays in the processor's cache."""
+    table = np.empty((n, len(columns)), dtype=columns[0].dtype if columns else np.float64)
+    for start in range(0, n if columns else 0, BLOCK_ROWS):
+        rows = slice(start, start + BLOCK_ROWS)
+        table[rows] = np.array([column[rows] for column in columns]).T
+    return table
 
 
 def _state(layout: Layout, number: Mapping[str, Floats], text: Mapping[str, Coded], counts: Ints) -> Ints:

@@ -1,0 +1,1 @@
+"""The four parities: the same bits on every path."""
