@@ -1,0 +1,1 @@
+"""Rows: generated, read and split."""
