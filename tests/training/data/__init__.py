@@ -1,0 +1,1 @@
+"""Tests of generated, read and split rows."""
