@@ -1,0 +1,183 @@
+"""Tests of app/serving/joins.py."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from app.serving.joins import MAX_KEYS, MAX_UNDER_WAY, JoinedReads, Lost
+from tests.serving.observed import soon, until
+
+
+class Source:
+    """A store of values that a test can hold back, break and look into."""
+
+    def __init__(self, timeout_s: float = 5.0) -> None:
+        self.commands: list[list[bytes]] = []
+        self.replies = self.failures = self.cancelled = 0
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.error: Exception | None = None
+        self.reads = JoinedReads(self.read, timeout_s=timeout_s, on_reply=self._replied, on_failure=self._failed)
+
+    async def read(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """Upper case; keys that begin with `-` are not there."""
+        self.commands.append(list(keys))
+        try:
+            await self.gate.wait()
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        if self.error is not None:
+            raise self.error
+        return [None if key.startswith(b"-") else key.upper() for key in keys]
+
+    def _replied(self) -> None:
+        self.replies += 1
+
+    def _failed(self) -> None:
+        self.failures += 1
+
+
+def test_one_turn_is_one_command() -> None:
+    """Whoever asks in one turn shares a command, equal keys share a place, and everyone gets their own value."""
+
+    async def scenario() -> None:
+        source = Source()
+        keys = [b"a", b"b", b"-", b"a"]
+        values = await asyncio.gather(*(source.reads.get(key, soon()) for key in keys))
+        assert values == [b"A", b"B", None, b"A"]
+        assert source.commands == [[b"a", b"b", b"-"]]
+        assert (source.replies, source.failures) == (1, 0)
+
+    asyncio.run(scenario())
+
+
+def test_keys_gather_while_commands_are_under_way() -> None:
+    """At most `MAX_UNDER_WAY` commands; what is asked meanwhile leaves together when one is back."""
+
+    async def scenario() -> None:
+        source = Source()
+        source.gate.clear()
+        futures = []
+        for i in range(MAX_UNDER_WAY + 6):
+            futures.append(source.reads.get(b"%d" % i, soon()))
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        assert len(source.commands) == MAX_UNDER_WAY
+        source.gate.set()
+        await asyncio.gather(*futures)
+        assert len(source.commands) == MAX_UNDER_WAY + 1
+        assert len(source.commands[-1]) == 6
+
+    asyncio.run(scenario())
+
+
+def test_a_command_is_bounded() -> None:
+    """A turn with more keys than one command may hold makes several."""
+
+    async def scenario() -> None:
+        source = Source()
+        keys = [b"%d" % i for i in range(2 * MAX_KEYS + 1)]
+        assert await asyncio.gather(*(source.reads.get(key, soon()) for key in keys)) == keys
+        assert sorted(map(len, source.commands)) == [1, MAX_KEYS, MAX_KEYS]
+
+    asyncio.run(scenario())
+
+
+def test_a_silent_store_is_a_timeout() -> None:
+    """All that wait get `TIMEOUT`, the command is cancelled, and one failure is told."""
+
+    async def scenario() -> None:
+        source = Source(timeout_s=0.02)
+        source.gate.clear()
+        assert await asyncio.gather(*(source.reads.get(k, soon()) for k in (b"a", b"b"))) == [Lost.TIMEOUT] * 2
+        await until(lambda: source.cancelled == 1, "the command ends")
+        assert (source.replies, source.failures) == (0, 1)
+        source.gate.set()
+        assert await source.reads.get(b"c", soon()) == b"C"
+
+    asyncio.run(scenario())
+
+
+def test_a_deadline_is_the_callers_own() -> None:
+    """Who has less time leaves early, without a failure, and the others still get their value."""
+
+    async def scenario() -> None:
+        source = Source()
+        source.gate.clear()
+        patient = source.reads.get(b"a", soon())
+        assert await source.reads.get(b"a", soon(0.01)) is Lost.DEADLINE
+        assert await source.reads.get(b"b", soon(-1.0)) is Lost.DEADLINE
+        source.gate.set()
+        assert await patient == b"A"
+        assert (source.replies, source.failures) == (1, 0)
+        assert source.commands == [[b"a"]]
+
+    asyncio.run(scenario())
+
+
+def test_any_exception_is_a_lost_reply() -> None:
+    """What a client raises, whatever it is, reaches nobody as an exception."""
+
+    async def scenario() -> None:
+        source = Source()
+        source.error = ZeroDivisionError()
+        assert await source.reads.get(b"a", soon()) is Lost.ERROR
+        assert (source.replies, source.failures) == (0, 1)
+
+    asyncio.run(scenario())
+
+
+def test_a_busy_process_looks_once_more() -> None:
+    """A reply that arrived while the process was busy past the timeout is used."""
+
+    async def scenario() -> None:
+        source = Source(timeout_s=0.01)
+        source.gate.clear()
+        future = source.reads.get(b"a", soon())
+        await until(lambda: source.commands, "the command leaves")
+        loop = asyncio.get_running_loop()
+        loop.call_soon(lambda: _block(loop, 0.05))
+        loop.call_later(0.02, source.gate.set)
+        assert await future == b"A"
+        assert source.failures == 0
+
+    asyncio.run(scenario())
+
+
+def test_a_caller_that_is_gone_disturbs_nobody() -> None:
+    """A cancelled wait leaves the shared command alone."""
+
+    async def scenario() -> None:
+        source = Source()
+        source.gate.clear()
+        gone, stays = source.reads.get(b"a", soon()), source.reads.get(b"a", soon())
+        await until(lambda: source.commands, "the command leaves")
+        gone.cancel()
+        source.gate.set()
+        assert await stays == b"A"
+
+    asyncio.run(scenario())
+
+
+def test_close_ends_every_wait() -> None:
+    """At shutdown nobody waits for a store that is silent."""
+
+    async def scenario() -> None:
+        source = Source()
+        source.gate.clear()
+        futures = [source.reads.get(b"a", soon())]
+        await until(lambda: source.commands, "the command leaves")
+        futures.append(source.reads.get(b"b", soon()))
+        source.reads.close()
+        assert await asyncio.gather(*futures) == [Lost.ERROR] * 2
+        await until(lambda: source.cancelled >= 1, "the command ends")
+
+    asyncio.run(scenario())
+
+
+def _block(loop: asyncio.AbstractEventLoop, seconds: float) -> None:
+    end = loop.time() + seconds
+    while loop.time() < end:
+        pass
