@@ -1,0 +1,223 @@
+"""Requests that arrive in one event-loop turn are predicted together: raw requests enter, answers leave.
+
+numpy's price is a call, not a row: one flush of a turn's requests costs hardly more than one request. A row's answer
+does not depend on who rode along (`Columns` and everything after it are elementwise), so joining changes no bit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+from time import perf_counter
+from typing import Any, Final, TypeVar
+
+import numpy as np
+
+from app.errors import NotReady
+from app.features.columns import Floats
+from app.features.encoders import normalise
+from app.features.parsing import RawRequest, assemble
+from app.inference.ensemble import Predictions
+from app.serving.observing import Observer
+from app.serving.store import BundleStore, Live
+
+T = TypeVar("T")
+
+# Of one flush, together some milliseconds; then the event loop takes its turn, and the rest the next flush.
+MAX_REQUESTS: Final = 64
+MAX_ROWS: Final = 256
+
+
+@dataclass(slots=True)
+class Answer:
+    """The predictions of one request, a value a campaign in the order they came.
+
+    Parameters
+    ----------
+    bundle : str
+        Name of the bundle that made it.
+    p_buyer : list of float
+        Probability.
+    ltv : list of list of float
+        US dollars, one a horizon, non-decreasing.
+    log_mean : list of float
+        expm1(E[log1p y]), US dollars.
+    multiplier : list of float
+        Bid multiplier.
+    degraded : tuple of str
+        `deadline` where it is the prior's.
+    """
+
+    bundle: str
+    p_buyer: list[float]
+    ltv: list[list[float]]
+    log_mean: list[float]
+    multiplier: list[float]
+    degraded: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class _Ticket:
+    request: RawRequest
+    deadline: float
+    future: asyncio.Future[Answer]
+
+
+class Batcher:
+    """Joins requests and predicts them with the live bundle.
+
+    It belongs to the event loop and predicts within one turn, so that a bundle which is swapped between turns is
+    used by nobody.
+
+    Parameters
+    ----------
+    store : BundleStore
+    telemetry : Observer
+    """
+
+    def __init__(self, store: BundleStore, telemetry: Observer) -> None:
+        self._store, self._observer = store, telemetry
+        self._waiting: deque[_Ticket] = deque()
+
+    def submit(self, request: RawRequest, deadline: float) -> asyncio.Future[Answer]:
+        """Queue a request for the flush at the end of this turn.
+
+        Parameters
+        ----------
+        request : RawRequest
+        deadline : float
+            `loop.time()` instant. Where it is over at the flush, the bundle's prior answers, degraded.
+
+        Returns
+        -------
+        asyncio.Future of Answer
+            Gets the exception that the request's own features raise, `NotReady` without a live bundle.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Answer] = loop.create_future()
+        if not self._waiting:
+            loop.call_soon(self._flush)
+        self._waiting.append(_Ticket(request, deadline, future))
+        return future
+
+    def predict_now(self, requests: Sequence[RawRequest]) -> list[Answer]:
+        """Predict at once, whatever the time; the same code as a flush.
+
+        Raises
+        ------
+        NotReady
+            Without a live bundle.
+        """
+        live, rest, answers = self._store.live, deque(requests), list[Answer]()
+        while rest:
+            batch = _next_batch(rest, _rows)
+            answers += self._predict(live, batch)
+        return answers
+
+    def _flush(self) -> None:
+        loop = asyncio.get_running_loop()
+        tickets = [t for t in _next_batch(self._waiting, _ticket_rows) if not t.future.done()]  # callers may be gone
+        if self._waiting:
+            loop.call_soon(self._flush)
+        try:
+            live = self._store.live
+        except NotReady as error:
+            _fail(tickets, error)
+            return
+        now = loop.time()
+        in_time = [t for t in tickets if t.deadline > now]
+        self._settle(in_time, lambda requests: self._predict(live, requests))
+        late = [t for t in tickets if t.deadline <= now]
+        self._settle(late, lambda requests: [prior_answer(live, r) for r in requests])
+
+    def _settle(self, tickets: Sequence[_Ticket], predict: Callable[[list[RawRequest]], list[Answer]]) -> None:
+        if not tickets:
+            return
+        try:
+            answers = predict([t.request for t in tickets])
+        except Exception as error:  # one request's features may raise anything: it alone shall have it
+            if len(tickets) == 1:
+                _fail(tickets, error)
+                return
+            for ticket in tickets:
+                self._settle([ticket], predict)
+            return
+        for ticket, answer in zip(tickets, answers, strict=True):
+            ticket.future.set_result(answer)
+
+    def _predict(self, live: Live, requests: Sequence[RawRequest]) -> list[Answer]:
+        start = perf_counter()
+        columns = assemble(live.layout, requests)
+        X = live.predictor.plan.transform(columns)
+        features = perf_counter()
+        predictions = live.predictor.ensemble.predict(X, columns.row_state)
+        answers = _split(live, requests, predictions, _multiplier(live, predictions.ltv, requests))
+        self._observer.stage("features", features - start)
+        self._observer.stage("models", perf_counter() - features)
+        self._observer.batch_rows(len(X))
+        self._observer.corrections(int(predictions.corrected.sum()))
+        return answers
+
+
+def prior_answer(live: Live, request: RawRequest) -> Answer:
+    """What the bundle says of each campaign's cohort, for a request whose time is over."""
+    prior, fields = live.predictor.prior, live.predictor.prior.levels[0]
+    found = [prior.lookup(*(_category(request, campaign, f) for f in fields)) for campaign in request.campaigns]
+    ltv = np.array([values[1:-1] for values in found])
+    return Answer(
+        bundle=live.name,
+        p_buyer=[values[0] for values in found],
+        ltv=ltv.tolist(),
+        log_mean=[values[-1] for values in found],
+        multiplier=_multiplier(live, ltv, [request]).tolist(),
+        degraded=("deadline",),
+    )
+
+
+def _category(request: RawRequest, campaign: Mapping[str, Any], field: str) -> str | None:
+    text = campaign.get(field, request.request.get(field))
+    return None if text is None else normalise(text)
+
+
+def _multiplier(live: Live, ltv: Floats, requests: Sequence[RawRequest]) -> Floats:
+    """(n_rows,) by the advertiser, the first category that a campaign is declared to have."""
+    ensemble, advertiser = live.predictor.ensemble, live.layout.campaign_texts[0].name
+    column = ensemble.spec.horizons.index(ensemble.spec.multiplier.horizon)
+    advertisers = [campaign.get(advertiser) for r in requests for campaign in r.campaigns]
+    return ensemble.multiplier(np.ascontiguousarray(ltv[:, column]), advertisers)
+
+
+def _split(live: Live, requests: Sequence[RawRequest], predictions: Predictions, multiplier: Floats) -> list[Answer]:
+    p, ltv, log_mean = predictions.p_buyer.tolist(), predictions.ltv.tolist(), predictions.log_mean.tolist()
+    factors = multiplier.tolist()
+    ends = list(accumulate((len(r.campaigns) for r in requests), initial=0))
+    return [
+        Answer(live.name, p[start:end], ltv[start:end], log_mean[start:end], factors[start:end])
+        for start, end in pairwise(ends)
+    ]
+
+
+def _next_batch(waiting: deque[T], rows: Callable[[T], int]) -> list[T]:
+    """Take from the front what fits into one flush, one at least."""
+    taken = [waiting.popleft()]
+    total = rows(taken[0])
+    while waiting and len(taken) < MAX_REQUESTS and total + rows(waiting[0]) <= MAX_ROWS:
+        taken.append(waiting.popleft())
+        total += rows(taken[-1])
+    return taken
+
+
+def _rows(request: RawRequest) -> int:
+    return len(request.campaigns)
+
+
+def _ticket_rows(ticket: _Ticket) -> int:
+    return len(ticket.request.campaigns)
+
+
+def _fail(tickets: Sequence[_Ticket], error: Exception) -> None:
+    for ticket in tickets:
+        ticket.future.set_exception(error)

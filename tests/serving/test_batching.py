@@ -1,0 +1,240 @@
+"""Tests of app/serving/batching.py, with a predictor whose every number can be computed here."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.errors import NotReady
+from app.features.columns import Columns, Floats
+from app.features.parsing import RawRequest
+from app.features.spec import HistoryState
+from app.inference.ensemble import Predictions
+from app.inference.prior import Prior
+from app.serving.batching import MAX_REQUESTS, MAX_ROWS, Answer, Batcher
+from app.serving.store import BundleStore, Live
+from tests.serving.observed import LAYOUT, NOW, Recorder, history, soon
+
+FAULT = -13.0
+PRIOR = Prior(
+    levels=(("country", "genre", "os"), ("country",), ()),
+    tables=({"us|games|ios": (0.5, 2.0, 3.0, 1.0)}, {"us": (0.25, 1.0, 1.5, 0.5)}, {"": (0.125, 0.5, 0.75, 0.25)}),
+)
+
+
+class Plan:
+    """Features: price, spend lookup of the campaign's bundle."""
+
+    def transform(self, columns: Columns) -> Floats:
+        """Raises, as a faulty feature would, where a price is `FAULT`."""
+        price = columns.numbers[columns.owner, 0]
+        if (price == FAULT).any():
+            raise FloatingPointError("feature")
+        return np.column_stack((price, np.nan_to_num(columns.row_lookups[:, 0], neginf=0.0)))
+
+
+class Ensemble:
+    """p = price, ltv = (spend, spend + price)."""
+
+    spec = SimpleNamespace(horizons=(1, 7), multiplier=SimpleNamespace(horizon=7))
+
+    def predict(self, X: Floats, state: Floats) -> Predictions:
+        """Elementwise."""
+        ltv = np.column_stack((X[:, 1], X[:, 1] + X[:, 0]))
+        return Predictions(X[:, 0], ltv, X[:, 1] / 2, X[:, 0] > 5)
+
+    def multiplier(self, ltv: Floats, advertisers: Sequence[str | None]) -> Floats:
+        """Twice the last horizon; app1's is a tenth more."""
+        factors: Floats = np.array([2.2 if a == "app1" else 2.0 for a in advertisers])
+        return ltv * factors
+
+
+class Store(BundleStore):
+    """A store whose bundle a test exchanges."""
+
+    def __init__(self) -> None:
+        super().__init__(Path("nowhere"), key=None, poll_s=1, telemetry=Recorder())
+        self.use("first")
+
+    def use(self, name: str) -> None:
+        """Swap."""
+        predictor: Any = SimpleNamespace(plan=Plan(), ensemble=Ensemble(), prior=PRIOR)
+        self._live = Live(predictor, LAYOUT, name)
+
+    def empty(self) -> None:
+        """No bundle."""
+        self._live = None
+
+
+def request(price: float, bundles: Sequence[str | None] = ("app0",), country: str | None = "us") -> RawRequest:
+    """A user who spent 1.0 in app0 and 2.0 in app1."""
+    return RawRequest(
+        now=NOW,
+        request={"price": price, "country": country, "os": "ios"},
+        campaigns=[{"bundle": b, "genre": "games" if b == "app0" else None} for b in bundles],
+        history=history(),
+        state=HistoryState.PRESENT,
+    )
+
+
+def expected(price: float, bundles: Sequence[str | None], bundle: str = "first") -> Answer:
+    """The answer by hand."""
+    spend = [{"app0": 1.0, "app1": 2.0}.get(b or "", 0.0) for b in bundles]
+    return Answer(
+        bundle=bundle,
+        p_buyer=[price] * len(spend),
+        ltv=[[s, s + price] for s in spend],
+        log_mean=[s / 2 for s in spend],
+        multiplier=[(s + price) * (2.2 if b == "app1" else 2.0) for s, b in zip(spend, bundles, strict=True)],
+    )
+
+
+def made() -> tuple[Batcher, Store, Recorder]:
+    """A batcher with what it stands on."""
+    store, recorder = Store(), Recorder()
+    return Batcher(store, recorder), store, recorder
+
+
+def test_one_turn_is_one_flush() -> None:
+    """Requests of one turn are one matrix, and each gets its own rows in the order of its campaigns."""
+
+    async def scenario() -> None:
+        batcher, _, recorder = made()
+        asked = [(float(i), ["app0", "app1", None][: i % 4]) for i in range(1, 11) if i % 4]
+        futures = [batcher.submit(request(p, b), soon()) for p, b in asked]
+        assert await asyncio.gather(*futures) == [expected(p, b) for p, b in asked]
+        assert recorder.rows == [sum(len(b) for _, b in asked)]
+        assert recorder.told["stage", "features"] == recorder.told["stage", "models"] == 1
+        assert recorder.told["corrections",] == sum(len(b) for p, b in asked if p > 5)
+
+    asyncio.run(scenario())
+
+
+def test_answers_are_plain_python() -> None:
+    """They go to the encoder as they are: no numpy number hides in them."""
+    answer = made()[0].predict_now([request(1.0, ["app0", "app1"])])[0]
+    assert json.loads(json.dumps([answer.p_buyer, answer.ltv, answer.log_mean, answer.multiplier]))
+    assert {type(x) for row in answer.ltv for x in row} == {float}
+
+
+@given(st.lists(st.integers(1, 64), min_size=1, max_size=150))
+def test_flushes_are_bounded_and_keep_the_order(sizes: list[int]) -> None:
+    """No flush exceeds its bounds, none splits a request, and the first come are answered first."""
+
+    async def scenario() -> None:
+        batcher, _, recorder = made()
+        done: list[float] = []
+        futures = [batcher.submit(request(float(i), ["app0"] * size), soon()) for i, size in enumerate(sizes)]
+        for future in futures:
+            future.add_done_callback(lambda f: done.append(f.result().p_buyer[0]))
+        answers = await asyncio.gather(*futures)
+        assert [len(a.p_buyer) for a in answers] == sizes
+        assert done == [a.p_buyer[0] for a in answers] == list(range(len(sizes)))
+        assert max(recorder.rows) <= MAX_ROWS
+        assert sum(recorder.rows) == sum(sizes)
+        assert len(recorder.rows) >= len(sizes) / MAX_REQUESTS
+
+    asyncio.run(scenario())
+
+
+def test_a_request_larger_than_a_flush_is_answered() -> None:
+    """The bound closes a flush to further requests, never to the first."""
+    answers = made()[0].predict_now([request(1.0, ["app0"] * (MAX_ROWS + 1)), request(2.0)])
+    assert [len(a.p_buyer) for a in answers] == [MAX_ROWS + 1, 1]
+
+
+def test_alone_and_joined_are_the_same() -> None:
+    """`predict_now` and a flush give the same answers."""
+
+    async def scenario() -> None:
+        batcher, _, _ = made()
+        requests = [request(float(i), ["app1", "app0"]) for i in range(5)]
+        joined = await asyncio.gather(*(batcher.submit(r, soon()) for r in requests))
+        assert joined == batcher.predict_now(requests) == [batcher.predict_now([r])[0] for r in requests]
+
+    asyncio.run(scenario())
+
+
+def test_a_fault_spoils_one_request_only() -> None:
+    """The request whose features raise gets the exception, its neighbours their answers."""
+
+    async def scenario() -> None:
+        batcher, _, _ = made()
+        prices = [1.0, FAULT, 3.0]
+        results = await asyncio.gather(*(batcher.submit(request(p), soon()) for p in prices), return_exceptions=True)
+        assert results[0::2] == [expected(1.0, ["app0"]), expected(3.0, ["app0"])]
+        assert isinstance(results[1], FloatingPointError)
+
+    asyncio.run(scenario())
+
+
+def test_late_requests_get_the_prior() -> None:
+    """Whose time is over at the flush is answered by cohort, most specific first, and says so; others are not."""
+
+    async def scenario() -> None:
+        batcher, _, recorder = made()
+        late = batcher.submit(request(1.0, ["app0", "app1"]), soon(-0.001))
+        abroad = batcher.submit(request(1.0, ["app0"], country=None), soon(-0.001))
+        in_time = batcher.submit(request(2.0), soon())
+        assert await late == Answer(
+            bundle="first",
+            p_buyer=[0.5, 0.25],
+            ltv=[[2.0, 3.0], [1.0, 1.5]],
+            log_mean=[1.0, 0.5],
+            multiplier=[6.0, 1.5 * 2.2],
+            degraded=("deadline",),
+        )
+        assert (await abroad).p_buyer == [0.125]
+        assert await in_time == expected(2.0, ["app0"])
+        assert recorder.rows == [1]
+
+    asyncio.run(scenario())
+
+
+def test_the_answer_names_its_bundle() -> None:
+    """A swap between two turns changes who answers from there on, and nobody gets half of each."""
+
+    async def scenario() -> None:
+        batcher, store, _ = made()
+        before = await batcher.submit(request(1.0), soon())
+        store.use("second")
+        after = await batcher.submit(request(1.0), soon())
+        assert (before, after) == (expected(1.0, ["app0"]), expected(1.0, ["app0"], "second"))
+
+    asyncio.run(scenario())
+
+
+def test_without_a_bundle_nobody_is_answered() -> None:
+    """Before a bundle is live every request gets `NotReady`."""
+
+    async def scenario() -> None:
+        batcher, store, _ = made()
+        store.empty()
+        with pytest.raises(NotReady):
+            await batcher.submit(request(1.0), soon())
+        with pytest.raises(NotReady):
+            batcher.predict_now([request(1.0)])
+
+    asyncio.run(scenario())
+
+
+def test_who_is_gone_is_not_predicted() -> None:
+    """A cancelled request takes no row, and disturbs nobody."""
+
+    async def scenario() -> None:
+        batcher, _, recorder = made()
+        gone, stays = batcher.submit(request(1.0), soon()), batcher.submit(request(2.0), soon())
+        gone.cancel()
+        assert await stays == expected(2.0, ["app0"])
+        assert recorder.rows == [1]
+
+    asyncio.run(scenario())
