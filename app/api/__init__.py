@@ -1,0 +1,1 @@
+"""What crosses the wire: requests in, predictions and problem documents out."""

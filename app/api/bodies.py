@@ -1,0 +1,116 @@
+"""Bodies read within their limits. An ASGI call enters; the JSON bytes of its body leave, inflated where gzipped."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive
+
+from app.errors import BodyTooLarge, InputError, UnsupportedMedia
+
+Headers = Mapping[bytes, bytes]
+
+_GZIP: Final = 31  # zlib window bits: a gzip wrapper
+_PLAIN: Final = (b"", b"identity")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How large a body may be: `sent` bytes on the wire, `inflated` bytes after gzip."""
+
+    sent: int
+    inflated: int
+
+
+async def read_body(headers: Headers, receive: Receive, limits: Limits) -> bytes:
+    """Read a JSON body.
+
+    Parameters
+    ----------
+    headers : mapping of bytes to bytes
+        Lower-case names.
+    receive : callable
+    limits : Limits
+
+    Raises
+    ------
+    UnsupportedMedia
+        A Content-Type that is not JSON (absent means JSON), or an encoding other than gzip.
+    BodyTooLarge
+        As soon as the limit is passed, not at the end of the body.
+    InputError
+        Broken gzip.
+    ClientDisconnect
+        The caller went away.
+    """
+    _check_type(headers.get(b"content-type"))
+    encoding = headers.get(b"content-encoding", b"").strip().lower()
+    if encoding not in _PLAIN and encoding not in (b"gzip", b"x-gzip"):
+        raise UnsupportedMedia("expected no Content-Encoding or gzip")
+    length = headers.get(b"content-length", b"")
+    if length.isdigit() and int(length) > limits.sent:
+        raise _too_large(limits.sent)
+    body = await _receive_all(receive, limits.sent)
+    return body if encoding in _PLAIN else inflate(body, limits.inflated)
+
+
+def inflate(body: bytes, limit: int) -> bytes:
+    """Undo gzip, up to `limit` bytes.
+
+    Raises
+    ------
+    BodyTooLarge
+        Before more than the limit has been inflated.
+    InputError
+        Not gzip, cut off, or followed by something else.
+    """
+    stream = zlib.decompressobj(_GZIP)
+    try:
+        plain = stream.decompress(body, limit + 1)
+    except zlib.error:
+        raise InputError("expected a gzip stream, received something else") from None
+    if len(plain) > limit:
+        raise BodyTooLarge(f"expected at most {limit} bytes after inflating, received more")
+    if not stream.eof or stream.unused_data:
+        raise InputError("expected one whole gzip stream, received one cut off or followed by more")
+    return plain
+
+
+async def _receive_all(receive: Receive, limit: int) -> bytes:
+    message = await receive()
+    if message["type"] != "http.request":
+        raise ClientDisconnect
+    body: bytes = message.get("body", b"")
+    if len(body) > limit:
+        raise _too_large(limit)
+    if not message.get("more_body", False):
+        return body
+    parts, size = [body], len(body)
+    while message.get("more_body", False):
+        message = await receive()
+        if message["type"] != "http.request":
+            raise ClientDisconnect
+        part = message.get("body", b"")
+        size += len(part)
+        if size > limit:
+            raise _too_large(limit)
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _check_type(content_type: bytes | None) -> None:
+    if content_type is None:
+        return
+    media = content_type.partition(b";")[0].strip().lower()
+    if media not in (b"application/json", b"text/json", b"") and not (
+        media.startswith(b"application/") and media.endswith(b"+json")
+    ):
+        raise UnsupportedMedia("expected Content-Type application/json")
+
+
+def _too_large(limit: int) -> BodyTooLarge:
+    return BodyTooLarge(f"expected a body of at most {limit} bytes, received more")

@@ -1,0 +1,115 @@
+"""Settings of the service. `PLTV_*` environment variables enter, one frozen object leaves."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+KIB: Final = 1024
+MIB: Final = 1024 * KIB
+DAY_S: Final = 86_400
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+class Settings(BaseSettings):
+    """Every setting of the service; the environment variable is the upper-case name after `PLTV_`."""
+
+    model_config = SettingsConfigDict(env_prefix="PLTV_", frozen=True, extra="ignore")
+
+    bundle: Path = Field(
+        Path("models/current"), description="Directory of the bundle to serve, or a symbolic link to it."
+    )
+    bundle_key: SecretStr | None = Field(
+        None, description="Key of the bundles' signature; when set, a bundle without a valid one is refused."
+    )
+    bundle_poll_s: float = Field(
+        2.0, gt=0, description="Seconds between two looks at whether `bundle` points elsewhere."
+    )
+
+    deadline_ms: int = Field(
+        8, ge=1, le=60_000, description="Time for an answer when the call names none, milliseconds from receipt."
+    )
+    max_in_flight: int = Field(
+        256, ge=1, description="Calls worked on at once; those above it are answered 503 with Retry-After."
+    )
+    max_campaigns: int = Field(64, ge=1, description="Entries that `ext.campaigns` may have.")
+    max_batch: int = Field(1000, ge=1, description="Bid requests in one call of /predict/batch.")
+    answer_ttl_s: int = Field(
+        300, ge=0, description="Seconds for which a caller may reuse an answer: `ttl_s` of the response."
+    )
+
+    max_body_bytes: int = Field(MIB, ge=1 * KIB, description="Largest body of one bid request, in bytes, as sent.")
+    max_batch_body_bytes: int = Field(
+        32 * MIB, ge=1 * KIB, description="Largest body of /predict/batch and /features, in bytes, as sent."
+    )
+    max_inflated_bytes: int = Field(
+        4 * MIB, ge=1 * KIB, description="Largest size to which a gzipped bid request may inflate, in bytes."
+    )
+
+    redis_url: SecretStr | None = Field(
+        None, description="Redis for histories (redis://, rediss:// or unix://); unset: near cache only."
+    )
+    redis_timeout_ms: int = Field(5, ge=1, description="Longest wait for one answer of Redis, milliseconds.")
+    redis_ttl_s: int = Field(
+        35 * DAY_S, ge=1, description="Seconds after which Redis forgets a history that was not written again."
+    )
+    near_bytes: int = Field(64 * MIB, ge=0, description="Memory of a worker's own history cache, in bytes.")
+    near_ttl_s: int = Field(
+        60, ge=1, description="Seconds for which a worker trusts its own copy before it asks Redis again."
+    )
+    history_max_age_s: int = Field(
+        30 * DAY_S, ge=1, description="Age in seconds past which a cached history no longer counts as present."
+    )
+    identity_key: SecretStr | None = Field(
+        None,
+        description="Key under which identities are hashed; the same for all that share a Redis. Unset: random.",
+    )
+
+    api_tokens: Annotated[frozenset[str], NoDecode] = Field(
+        frozenset(), description="Comma-separated sha256 (hex) of the callers' bearer tokens; empty: open."
+    )
+    admin_token: str | None = Field(
+        None, description="sha256 (hex) of the token for /models/reload; unset: reloads by HTTP are refused."
+    )
+    tcf_vendor_id: int | None = Field(
+        None,
+        ge=1,
+        le=65_535,
+        description="Our id on the Global Vendor List; unset: where GDPR applies no consent can name us.",
+    )
+    tcf_purposes: Annotated[frozenset[int], NoDecode] = Field(
+        frozenset({1, 3, 4}), description="Comma-separated TCF purposes (1–24) that must all be consented to."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Lowest level of log lines that are written."
+    )
+
+    @field_validator("api_tokens", mode="before")
+    @classmethod
+    def _split_tokens(cls, value: object) -> object:
+        return frozenset(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
+
+    @field_validator("tcf_purposes", mode="before")
+    @classmethod
+    def _split_purposes(cls, value: object) -> object:
+        return frozenset(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
+
+    @field_validator("api_tokens", "admin_token")
+    @classmethod
+    def _hashed(cls, value: frozenset[str] | str | None) -> frozenset[str] | str | None:
+        for digest in [value] if isinstance(value, str) else value or ():
+            if not _SHA256.fullmatch(digest):
+                raise ValueError("expected sha256 digests, 64 lower-case hex digits each; not the tokens themselves")
+        return value
+
+    @field_validator("tcf_purposes")
+    @classmethod
+    def _purposes(cls, value: frozenset[int]) -> frozenset[int]:
+        if not value or not all(1 <= purpose <= 24 for purpose in value):
+            raise ValueError("expected at least one purpose, each from 1 to 24")
+        return value
