@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -134,11 +134,19 @@ class Texts:
     starts : sequence of int, length n_columns + 1
     codes : ndarray of shape (n, n_columns), int64
         Positions in `entries`.
+    plain : bool
+        Whether every cell is an entry of its own, column by column: `codes[i, j]` is `j · n + i`.
     """
 
     entries: Sequence[str | None]
     starts: Sequence[int]
     codes: Ints
+    plain: bool = False
+
+    def spread(self, column: int, known: Sequence[Any], kind: type = np.int64) -> NDArray[Any]:
+        """(n,) what is known of each entry of a column, cell by cell."""
+        table = np.array(known, dtype=kind)
+        return table if self.plain else table[self.codes[:, column] - self.starts[column]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,8 +142,12 @@ class TextEncoder:
         for column, vocabulary in zip(self.columns, self.vocabularies, strict=True):
             shifts.append(len(entry) - starts[column])
             entry += vocabulary.of(texts.entries[starts[column] : starts[column + 1]])
-        own = texts.codes[:, self.columns] + np.array(shifts, dtype=np.int64)
-        rows: Ints = np.array(entry, dtype=np.int64)[own] + self._offsets
+        known = np.array(entry, dtype=np.int64)
+        if texts.plain:  # the entries are the cells, column by column
+            own = known.reshape(len(self.columns), len(texts.codes)).T
+        else:
+            own = known[texts.codes[:, self.columns] + np.array(shifts, dtype=np.int64)]
+        rows: Ints = own + self._offsets
         return rows
 
     def _take(self, table: Floats, rows: Ints) -> Floats:

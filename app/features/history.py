@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from app.features.columns import ABSENT, FLOAT32_MAX, Floats, Ints, Layout
+from app.features.columns import ABSENT, FLOAT32_MAX, Floats, Layout
 from app.features.ragged import segment_max, segment_sum
 from app.features.spec import Field
 
@@ -36,11 +36,10 @@ class History:
 
     Parameters
     ----------
-    numbers : ndarray of shape (len(layout.user_numbers),), float64
-        NaN is missing; timestamps in unix seconds.
+    scalars : ndarray of shape (len(layout.user_numbers) + len(layout.segments),), float64
+        The user's numbers (NaN is missing, timestamps in unix seconds), then the count of each segment as in
+        `Columns.counts`: one array, so that a batch takes it over in one step.
     texts : tuple of (str or None), one per layout.user_texts
-    counts : ndarray of shape (len(layout.segments),), int64
-        As `Columns.counts`.
     values : ndarray of shape (n_values,), float64
         Segment by segment.
     maps : tuple of (dict of str to float, or None), one per layout.keyed
@@ -48,21 +47,16 @@ class History:
         `assemble` clips what is looked up, so that a number as written serves.
     as_of : int or None
         Unix seconds at which the history was true.
+    empty : bool
+        Whether nothing is known at all: a known new user.
     """
 
-    numbers: Floats
+    scalars: Floats
     texts: tuple[str | None, ...]
-    counts: Ints
     values: Floats
     maps: tuple[dict[str, float] | None, ...]
     as_of: int | None
-
-    @property
-    def empty(self) -> bool:
-        """Whether nothing is known at all: a known new user."""
-        return bool((self.counts == ABSENT).all() and np.isnan(self.numbers).all()) and not any(
-            t is not None for t in self.texts
-        )
+    empty: bool
 
 
 def parse_history(layout: Layout, raw: Mapping[str, Any]) -> History:
@@ -107,13 +101,16 @@ def parse_history(layout: Layout, raw: Mapping[str, Any]) -> History:
     values = np.array(outer + inner, dtype=np.float64)
     if np.isnan(values).any():  # null entries are rare: the common path pays for one check only
         return parse_history(layout, _without_nulls(layout, raw))
+    numbers = [get(f.name) for f in layout.user_numbers]
+    texts = tuple(get(f.name) for f in layout.user_texts)
+    known = bool(maps) or any(n is not None and n == n for n in numbers) or any(t is not None for t in texts)
     return History(
-        numbers=canonical(np.array([get(f.name) for f in layout.user_numbers], dtype=np.float64)),
-        texts=tuple(get(f.name) for f in layout.user_texts),
-        counts=np.array(counts + inner_counts + string_counts, dtype=np.int64),
+        scalars=canonical(np.array(numbers + counts + inner_counts + string_counts, dtype=np.float64)),
+        texts=texts,
         values=canonical(values),
         maps=tuple(maps.get(f.name) for f in layout.keyed),
         as_of=get("as_of"),
+        empty=not known,
     )
 
 
@@ -167,9 +164,9 @@ def pack(layout: Layout, history: History) -> bytes:
     return b"".join(
         (
             _HEADER.pack(MAGIC, _fingerprint(layout), as_of, len(history.values)),
-            history.numbers.tobytes(),
+            history.scalars[: len(layout.user_numbers)].tobytes(),
             history.values.tobytes(),
-            history.counts.astype("<i4").tobytes(),
+            history.scalars[len(layout.user_numbers) :].astype("<i4").tobytes(),
             lengths.tobytes(),
             *(t for t in texts if t is not None),
         )
@@ -214,9 +211,9 @@ def _read(layout: Layout, blob: bytes, n_values: int, as_of: int | None) -> Hist
     at = _HEADER.size + 8 * n_numbers
     values = np.frombuffer(blob, "<f8", n_values, at)
     at += 8 * n_values
-    counts = np.frombuffer(blob, "<i4", n_segments, at).astype(np.int64)
+    counts = np.frombuffer(blob, "<i4", n_segments, at)
     at += 4 * n_segments
-    sizes = counts.tolist()
+    sizes: list[int] = counts.tolist()
     keyed = [sizes[i] for i in layout.keyed_segments]
     n_texts += sum(max(n, 0) for n in keyed)
     lengths: list[int] = np.frombuffer(blob, "<i4", n_texts, at).tolist()
@@ -224,9 +221,10 @@ def _read(layout: Layout, blob: bytes, n_values: int, as_of: int | None) -> Hist
     texts = _slices(blob, at, lengths)
     own = tuple(next(texts) for _ in layout.user_texts)
     maps = tuple(_maps(layout, sizes, keyed, values.tolist(), texts))
-    if int(np.maximum(counts[: layout.n_numeric], 0).sum()) != n_values or next(texts, None) is not None:
+    if sum(n for n in sizes[: layout.n_numeric] if n > 0) != n_values or min(sizes, default=0) < ABSENT:
         raise ValueError
-    return History(numbers, own, counts, values, maps, as_of)
+    known = max(sizes, default=ABSENT) >= 0 or bool((numbers == numbers).any()) or any(t is not None for t in own)
+    return History(np.concatenate((numbers, counts)), own, values, maps, as_of, not known)
 
 
 def _slices(blob: bytes, at: int, lengths: Sequence[int]) -> Iterator[str | None]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
 
-from app.features.columns import ABSENT, NOT_FOUND, Columns, Floats, Layout, Texts, hour_key
+from app.features.columns import NOT_FOUND, Columns, Floats, Layout, Texts, hour_key
 from app.features.history import History, canonical, parse_history
-from app.features.spec import Field, HistoryState, Lookup
+from app.features.spec import HistoryState
 
 NAN: Final = float("nan")
 
@@ -76,80 +76,81 @@ def assemble(layout: Layout, requests: Sequence[RawRequest]) -> Columns:
     histories = [r.history or unknown for r in requests]
     campaigns = [c for r in requests for c in r.campaigns]
     n_users, n_rows = len(requests), len(campaigns)
-    sizes = [len(r.campaigns) for r in requests]
+    user, row = _user_records(layout, requests, histories), _row_records(layout, requests, histories, n_rows)
+    n_numbers, n_campaign = len(layout.numbers), len(layout.campaign_numbers)
+    counts = 2 + n_numbers
+    lookups = counts + len(layout.segments)
     return Columns(
-        owner=np.repeat(np.arange(n_users), sizes),
-        now=np.array([r.now for r in requests], dtype=np.float64),
-        state=np.array([r.state for r in requests], dtype=np.int64),
-        numbers=_numbers(layout, requests, histories),
-        campaign_numbers=canonical(_table(campaigns, layout.campaign_numbers, n_rows)),
+        owner=np.arange(n_users).repeat([len(r.campaigns) for r in requests]),
+        now=user[:, 0],
+        state=user[:, 1].astype(np.int64),
+        numbers=user[:, 2:counts],
+        campaign_numbers=row[:, :n_campaign],
         texts=_texts(
             [[r.request.get(f.name) for r in requests] for f in layout.request_texts]
             + [[h.texts[j] for h in histories] for j in range(len(layout.user_texts))],
             n_users,
         ),
         campaign_texts=_texts([[c.get(f.name) for c in campaigns] for f in layout.campaign_texts], n_rows),
-        counts=np.array([h.counts for h in histories], dtype=np.int64),
-        values=np.concatenate([h.values for h in histories]),
+        counts=user[:, counts:lookups].astype(np.int64),
+        values=histories[0].values if n_users == 1 else np.concatenate([h.values for h in histories]),
         segment_major=False,
-        user_lookups=_user_lookups(layout, requests, histories),
-        row_lookups=_row_lookups(layout, requests, histories),
+        user_lookups=user[:, lookups:],
+        row_lookups=row[:, n_campaign:],
     )
 
 
+@lru_cache(maxsize=8)
 def _unknown(layout: Layout) -> History:
-    return History(
-        numbers=np.full(len(layout.user_numbers), NAN),
-        texts=(None,) * len(layout.user_texts),
-        counts=np.full(len(layout.segments), ABSENT, dtype=np.int64),
-        values=np.empty(0),
-        maps=(None,) * len(layout.keyed),
-        as_of=None,
-    )
+    """The history of a user of whom nothing is known."""
+    return parse_history(layout, {})
 
 
-def _numbers(layout: Layout, requests: Sequence[RawRequest], histories: Sequence[History]) -> Floats:
-    own = canonical(_table([r.request for r in requests], layout.request_numbers, len(requests)))
-    return np.concatenate((own, np.array([h.numbers for h in histories], dtype=np.float64)), axis=1)
+def _user_records(layout: Layout, requests: Sequence[RawRequest], histories: Sequence[History]) -> Floats:
+    """(n_users, …) now, state, numbers, counts and lookups of each user, one below the other."""
+    n_own, n_scalars = len(layout.request_numbers), len(layout.user_numbers) + len(layout.segments)
+    records = np.empty((len(requests), 2 + n_own + n_scalars + len(layout.user_lookups)))
+    names, lookups = [f.name for f in layout.request_numbers], tuple(zip(layout.user_lookups, layout.user_slots))
+    for record, r, h in zip(records, requests, histories, strict=True):
+        record[: 2 + n_own] = [r.now, r.state, *map(r.request.get, names)]
+        record[2 + n_own : 2 + n_own + n_scalars] = h.scalars
+        keys = {**r.request, **hour_key(r.now)} if lookups else {}
+        record[2 + n_own + n_scalars :] = [_find(h.maps[slot], keys.get(k.key)) for k, slot in lookups]
+    _canonical_in_place(records[:, 2 : 2 + n_own])
+    _canonical_in_place(records[:, 2 + n_own + n_scalars :])
+    return records
 
 
-def _table(rows: Sequence[Mapping[str, Any]], fields: Sequence[Field], n: int) -> Floats:
-    """(n, n_fields) numbers by name, NaN where a name is absent or None."""
-    table = np.array([[row.get(f.name) for f in fields] for row in rows], dtype=np.float64)
-    return table.reshape(n, len(fields))
+def _row_records(
+    layout: Layout, requests: Sequence[RawRequest], histories: Sequence[History], n_rows: int
+) -> Floats:
+    """(n_rows, …) campaign numbers and lookups of each row."""
+    names, lookups = [f.name for f in layout.campaign_numbers], tuple(zip(layout.row_lookups, layout.row_slots))
+    records = np.array(
+        [
+            [*map(c.get, names), *(_find(h.maps[slot], c.get(k.key)) for k, slot in lookups)]
+            for r, h in zip(requests, histories, strict=True)
+            for c in r.campaigns
+        ],
+        dtype=np.float64,
+    ).reshape(n_rows, len(names) + len(lookups))
+    _canonical_in_place(records)
+    return records
+
+
+def _canonical_in_place(values: Floats) -> None:
+    """`canonical`, but `NOT_FOUND` stays."""
+    np.copyto(values, canonical(values), where=values != NOT_FOUND)
 
 
 def _texts(columns: Sequence[Sequence[str | None]], n: int) -> Texts:
     """Every cell is an entry of its own: a dictionary costs more than it saves on a few rows."""
-    starts = list(accumulate((n for _ in columns), initial=0))
+    starts = list(range(0, n * len(columns) + 1, n))
     codes = np.arange(n * len(columns), dtype=np.int64).reshape(len(columns), n).T
-    return Texts([t for column in columns for t in column], starts, np.ascontiguousarray(codes))
-
-
-def _user_lookups(layout: Layout, requests: Sequence[RawRequest], histories: Sequence[History]) -> Floats:
-    found = [
-        [_find(h.maps[slot], keys.get(k.key)) for k, slot in zip(layout.user_lookups, layout.user_slots, strict=True)]
-        for r, h in zip(requests, histories, strict=True)
-        for keys in ({**r.request, **hour_key(r.now)},)
-    ]
-    return _found(found, len(requests), layout.user_lookups)
-
-
-def _row_lookups(layout: Layout, requests: Sequence[RawRequest], histories: Sequence[History]) -> Floats:
-    found = [
-        [_find(h.maps[slot], c.get(k.key)) for k, slot in zip(layout.row_lookups, layout.row_slots, strict=True)]
-        for r, h in zip(requests, histories, strict=True)
-        for c in r.campaigns
-    ]
-    return _found(found, len(found), layout.row_lookups)
+    return Texts([t for column in columns for t in column], starts, codes, plain=True)
 
 
 def _find(entries: Mapping[str, float] | None, key: str | None) -> float:
     if entries is None or key is None:
         return NAN
     return entries.get(key, NOT_FOUND)
-
-
-def _found(found: Sequence[Sequence[float]], n: int, lookups: Sequence[Lookup]) -> Floats:
-    table = np.array(found, dtype=np.float64).reshape(n, len(lookups))
-    return np.where(table == NOT_FOUND, NOT_FOUND, canonical(table))

@@ -98,7 +98,6 @@ def _parsed(texts: Texts, columns: tuple[int, ...], parse: Callable[[str], float
     """(n, n_columns) texts as numbers, each distinct entry parsed once."""
     out = np.empty((len(texts.codes), len(columns)))
     for i, j in enumerate(columns):
-        start, end = texts.starts[j], texts.starts[j + 1]
-        known = np.array([NAN if e is None else parse(e) for e in texts.entries[start:end]], dtype=np.float64)
-        out[:, i] = known[texts.codes[:, j] - start]
+        entries = texts.entries[texts.starts[j] : texts.starts[j + 1]]
+        out[:, i] = texts.spread(j, [NAN if e is None else parse(e) for e in entries], float)
     return out

@@ -22,18 +22,17 @@ from app.features.history import History, unpack
 # Measured with tracemalloc at 20,000 entries of 100 bytes; tests/serving/test_near.py measures it again.
 ENTRY_BYTES: Final = 560
 MARKER_BYTES: Final = 460
+PARSED_BYTES: Final = 1000
+KEY_BYTES: Final = getsizeof("") + getsizeof(0.0)  # of a map, beside its characters
 MARKER_SHARE: Final = 8  # one part in eight is kept for erasure markers, so that histories cannot push them out
 
 
 @dataclass(slots=True)
-class Entry:
-    """A cached history; `history` and `new` are filled in at its first hit."""
-
+class _Entry:
     as_of: int
     blob: bytes
     expires: float
     history: History | None = None
-    new: bool = False
 
 
 @dataclass(slots=True)
@@ -70,7 +69,7 @@ class NearTier:
         self._layout = layout
         self._ttl, self._marker_ttl, self._clock = ttl_s, marker_ttl_s, clock
         marker_bytes = max_bytes // MARKER_SHARE
-        self._entries: LRUCache[bytes, Entry] = LRUCache(max_bytes - marker_bytes, _entry_bytes)
+        self._entries: LRUCache[bytes, _Entry] = LRUCache(max_bytes - marker_bytes, _entry_bytes)
         self._markers: LRUCache[bytes, _Marker] = LRUCache(marker_bytes, lambda _: MARKER_BYTES)
 
     def __len__(self) -> int:
@@ -82,15 +81,15 @@ class NearTier:
         """What it holds, markers included."""
         return int(self._entries.currsize + self._markers.currsize)
 
-    def get(self, key: bytes) -> Entry | None:
-        """The entry with its history parsed, None where there is none or its time is over."""
+    def get(self, key: bytes) -> History | None:
+        """The history, None where there is none or its time is over."""
         entry = self._entries.get(key)
         if entry is None:
             return None
         if entry.expires <= self._clock():
             del self._entries[key]
             return None
-        return entry if entry.history is not None else self._parse(key, entry)
+        return entry.history if entry.history is not None else self._parse(key, entry)
 
     def as_of(self, key: bytes) -> int | None:
         """The time of a stored history, None where there is none."""
@@ -105,7 +104,7 @@ class NearTier:
         stored = self.as_of(key)
         if stored is not None and stored > as_of:
             return False
-        entry = Entry(as_of, blob, self._clock() + self._ttl)
+        entry = _Entry(as_of, blob, self._clock() + self._ttl)
         if _entry_bytes(entry) <= self._entries.maxsize:
             self._entries[key] = entry
         else:
@@ -133,22 +132,22 @@ class NearTier:
         """Forget every history; erasures stay known."""
         self._entries.clear()
 
-    def _parse(self, key: bytes, entry: Entry) -> Entry:
+    def _parse(self, key: bytes, entry: _Entry) -> History:
         history = unpack(self._layout, entry.blob)
-        parsed = Entry(entry.as_of, entry.blob, entry.expires, history, history.empty)
+        parsed = _Entry(entry.as_of, entry.blob, entry.expires, history)
         if _entry_bytes(parsed) <= self._entries.maxsize:
             self._entries[key] = parsed
-        return parsed
+        return history
 
 
-def _entry_bytes(entry: Entry) -> int:
+def _entry_bytes(entry: _Entry) -> int:
     size = ENTRY_BYTES + len(entry.blob)
-    return size if entry.history is None else size + _parsed_bytes(entry.history)
+    return size if entry.history is None else size + _parsed_bytes(entry.blob, entry.history)
 
 
-def _parsed_bytes(history: History) -> int:
-    """What a parsed history takes beside the buffer that its arrays look into."""
+def _parsed_bytes(blob: bytes, history: History) -> int:
+    """What a parsed history takes beside the buffer that its values look into, without a look at every key."""
     maps = [m for m in history.maps if m is not None]
-    size = 1200 + 8 * len(history.counts) + sum(getsizeof(t) for t in history.texts if t is not None)
-    size += 8 * len(history.maps) + sum(map(getsizeof, maps))
-    return size + sum(24 * len(m) + sum(map(getsizeof, m)) for m in maps)
+    texts = len(blob) - history.values.nbytes
+    size = PARSED_BYTES + texts + history.scalars.nbytes + 8 * len(history.maps) + sum(map(getsizeof, maps))
+    return size + KEY_BYTES * sum(map(len, maps))
