@@ -38,7 +38,9 @@ class Settings(BaseSettings):
         256, ge=1, description="Calls worked on at once; those above it are answered 503 with Retry-After."
     )
     max_campaigns: int = Field(64, ge=1, description="Entries that `ext.campaigns` may have.")
-    max_batch: int = Field(1000, ge=1, description="Bid requests in one call of /predict/batch.")
+    max_batch: int = Field(
+        1000, ge=1, description="Bid requests in a call of /predict/batch, users in one of /features."
+    )
     answer_ttl_s: int = Field(
         300, ge=0, description="Seconds for which a caller may reuse an answer: `ttl_s` of the response."
     )
@@ -48,22 +50,22 @@ class Settings(BaseSettings):
         32 * MIB, ge=1 * KIB, description="Largest body of /predict/batch and /features, in bytes, as sent."
     )
     max_inflated_bytes: int = Field(
-        4 * MIB, ge=1 * KIB, description="Largest size to which a gzipped bid request may inflate, in bytes."
+        MIB, ge=1 * KIB, description="Largest size to which a gzipped bid request may inflate, in bytes."
     )
 
     redis_url: SecretStr | None = Field(
         None, description="Redis for histories (redis://, rediss:// or unix://); unset: near cache only."
     )
     redis_timeout_ms: int = Field(5, ge=1, description="Longest wait for one answer of Redis, milliseconds.")
-    redis_ttl_s: int = Field(
-        35 * DAY_S, ge=1, description="Seconds after which Redis forgets a history that was not written again."
+    redis_write_timeout_ms: int = Field(
+        1000, ge=1, description="Longest wait for Redis to confirm a write or an erasure, milliseconds."
     )
     near_bytes: int = Field(64 * MIB, ge=0, description="Memory of a worker's own history cache, in bytes.")
     near_ttl_s: int = Field(
         60, ge=1, description="Seconds for which a worker trusts its own copy before it asks Redis again."
     )
     history_max_age_s: int = Field(
-        30 * DAY_S, ge=1, description="Age in seconds past which a cached history no longer counts as present."
+        30 * DAY_S, ge=1, description="Age in seconds past which a stored history counts no more, and Redis forgets it."
     )
     identity_key: SecretStr | None = Field(
         None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from app.errors import BodyTooLarge, InputError, UnsupportedMedia
 Headers = Mapping[bytes, bytes]
 
 _GZIP: Final = 31  # zlib window bits: a gzip wrapper
+_LONG: Final = 1 << 16
 _PLAIN: Final = (b"", b"identity")
 
 
@@ -55,7 +57,11 @@ async def read_body(headers: Headers, receive: Receive, limits: Limits) -> bytes
     if length.isdigit() and int(length) > limits.sent:
         raise _too_large(limits.sent)
     body = await _receive_all(receive, limits.sent)
-    return body if encoding in _PLAIN else inflate(body, limits.inflated)
+    if encoding in _PLAIN:
+        return body
+    if len(body) > _LONG:
+        return await asyncio.to_thread(inflate, body, limits.inflated)  # zlib lets the others run meanwhile
+    return inflate(body, limits.inflated)
 
 
 def inflate(body: bytes, limit: int) -> bytes:

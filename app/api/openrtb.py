@@ -1,4 +1,4 @@
-"""BidRequests read. Bytes enter; a `Call` leaves: raw columns, campaigns, history, identity and what forbids its use."""
+"""BidRequests read. Bytes enter; a `Call` leaves: raw columns, campaigns, history, identity, and what forbids it."""
 
 from __future__ import annotations
 

@@ -8,10 +8,10 @@ strict (a number is a finite JSON number, neither `true` nor `"1.5"`), null mean
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Required
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, create_model
-from typing_extensions import Required, TypedDict
+from typing_extensions import TypedDict
 
 from app.features.spec import TEXTS, Declaration
 from app.features.spec import Field as Column

@@ -1,0 +1,197 @@
+"""`python -m app`: the service from the command line. Arguments enter, worker processes run until a signal."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import secrets
+import socket
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final, NoReturn
+
+import uvicorn
+from pydantic import ValidationError
+from uvicorn.supervisors import Multiprocess
+
+from app.errors import BundleError
+from app.inference.bundle import check
+from app.settings import Settings
+
+MISTAKE: Final = 2
+FAILED: Final = 1
+_APP: Final = "app.main:app"
+_MULTIPROC: Final = "PROMETHEUS_MULTIPROC_DIR"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serve until a signal.
+
+    Parameters
+    ----------
+    argv : sequence of str or None
+        None: the process's own.
+
+    Returns
+    -------
+    int
+        0 after a clean stop, 1 when the service could not start. A user's mistake exits 2 with one line.
+    """
+    arguments = _parser().parse_args(argv)
+    if arguments.bundle is not None:
+        os.environ["PLTV_BUNDLE"] = str(arguments.bundle)
+    _check_settings()
+    if arguments.workers > 1:
+        # One key for all workers, where none is configured: an identity must mean the same in each.
+        os.environ.setdefault("PLTV_IDENTITY_KEY", secrets.token_hex(32))
+    with _listen(arguments) as sock, _shared_metrics(arguments.workers):
+        return _run(arguments.workers, sock)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Tell a mistake in one line."""
+        _exit(f"{message} (--help tells more)")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="python -m app",
+        description="Serve predictions. Settings are PLTV_* environment variables; these arguments come before them.",
+    )
+    parser.add_argument("--bundle", type=Path, help="the bundle's directory (PLTV_BUNDLE, models/current)")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
+    parser.add_argument("--port", type=_port, default=8000, help="port to listen on, 0 for a free one (%(default)s)")
+    parser.add_argument("--uds", type=Path, help="listen on this Unix socket instead of a port")
+    parser.add_argument("--workers", type=_workers, default=1, help="worker processes (%(default)s)")
+    return parser
+
+
+def _port(text: str) -> int:
+    return _within(text, 0, 65_535)
+
+
+def _workers(text: str) -> int:
+    return _within(text, 1, 1024)
+
+
+def _within(text: str, low: int, high: int) -> int:
+    if not text.isdecimal() or not low <= int(text) <= high:
+        raise argparse.ArgumentTypeError(f"expected a number from {low} to {high}, received {text!r}")
+    return int(text)
+
+
+def _check_settings() -> None:
+    """Find a mistake here, once, rather than in every worker."""
+    try:
+        settings = Settings()
+        key = settings.bundle_key
+        check(settings.bundle, key=key.get_secret_value().encode() if key else None)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        name = "PLTV_" + "_".join(str(part) for part in first["loc"]).upper()
+        _exit(f"{name}: {first['msg']}")
+    except BundleError as error:
+        _exit(str(error))
+
+
+@contextlib.contextmanager
+def _listen(arguments: argparse.Namespace) -> Iterator[socket.socket]:
+    """The listening socket, which all workers share."""
+    place = arguments.uds or f"{arguments.host}:{arguments.port}"
+    try:
+        sock = _bind(arguments)
+    except OSError as error:
+        _exit(f"{place}: can not listen there ({error.strerror or error})")
+    with sock:
+        try:
+            yield sock
+        finally:
+            if arguments.uds is not None:
+                arguments.uds.unlink(missing_ok=True)
+
+
+def _bind(arguments: argparse.Namespace) -> socket.socket:
+    if arguments.uds is not None:
+        _remove_stale(arguments.uds)
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        sock.bind(str(arguments.uds))
+        arguments.uds.chmod(0o666)
+    else:
+        family, _, _, _, address = socket.getaddrinfo(arguments.host, arguments.port, type=socket.SOCK_STREAM)[0]
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(address)
+    sock.listen(2048)
+    sock.set_inheritable(True)
+    return sock
+
+
+def _remove_stale(path: Path) -> None:
+    """Remove a socket that nobody listens on any more; one that answers stays, and binding then fails."""
+    if not path.is_socket():
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(str(path))
+        except OSError:
+            path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _shared_metrics(workers: int) -> Iterator[None]:
+    """A directory that the workers write their metrics to, empty at the start.
+
+    `prometheus_client` looks for it when it is imported, so it is set before any worker starts.
+    """
+    given = os.environ.get(_MULTIPROC)
+    if given:
+        directory = Path(given)
+        directory.mkdir(parents=True, exist_ok=True)
+        for old in directory.glob("*.db"):
+            old.unlink()
+        yield
+    elif workers > 1:
+        with tempfile.TemporaryDirectory(prefix="pltv-metrics-", ignore_cleanup_errors=True) as made:
+            os.environ[_MULTIPROC] = made
+            try:
+                yield
+            finally:
+                del os.environ[_MULTIPROC]
+    else:
+        yield
+
+
+def _run(workers: int, sock: socket.socket) -> int:
+    config = uvicorn.Config(
+        _APP,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        workers=workers,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=10,
+    )
+    if workers > 1:
+        Multiprocess(config, sockets=[sock]).run()
+        return 0
+    server = uvicorn.Server(config)
+    server.run(sockets=[sock])
+    return 0 if server.started else FAILED
+
+
+def _exit(line: str) -> NoReturn:
+    print(f"pltv: {line}", file=sys.stderr)
+    raise SystemExit(MISTAKE)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

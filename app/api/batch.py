@@ -1,0 +1,158 @@
+"""`POST /predict/batch`: many BidRequests in one body, each answered as if it had come alone.
+
+The requests of a group are predicted together, groups are small, and other callers have their turn between them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from typing import Final
+
+from app.api import problems
+from app.api.endpoint import log_unexpected, unexpected
+from app.api.openrtb import Call, Reader, Readers
+from app.api.predict import Answers, Histories, nothing_to_predict, raw_request
+from app.api.problems import Kind, Problems
+from app.api.slices import Pace, entries
+from app.errors import BodyTooLarge, PltvError
+from app.serving.admission import Admission
+from app.serving.batching import Answer, Batcher
+from app.serving.cache import Found
+from app.serving.store import BundleStore
+
+ROUTE: Final = "/predict/batch"
+_GROUP: Final = 32  # requests
+_GROUP_ROWS: Final = 64  # campaigns; either is a flush of about 2 ms
+
+
+class PredictBatch:
+    """The call behind `POST /predict/batch`.
+
+    Parameters
+    ----------
+    store, readers, histories, answers, batcher, admission
+        As for `Predict`.
+    told : Problems
+    failed : Kind
+        How an unexpected error of one request is told.
+    most : int
+        Requests in a body.
+    max_bytes : int
+        Of one request.
+    wait_s : float
+        For Redis, a group.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: BundleStore,
+        readers: Readers,
+        histories: Histories,
+        answers: Answers,
+        batcher: Batcher,
+        admission: Admission,
+        told: Problems,
+        failed: Kind,
+        most: int,
+        max_bytes: int,
+        wait_s: float,
+    ) -> None:
+        self._store = store
+        self._readers = readers
+        self._histories = histories
+        self._answers = answers
+        self._batcher = batcher
+        self._admission = admission
+        self._told = told
+        self._failed = failed
+        self._most = most
+        self._max_bytes = max_bytes
+        self._wait_s = wait_s
+
+    async def __call__(self, body: bytes) -> bytes:
+        """Answer all requests of a body, in order; a bad one gets its problem document.
+
+        Raises
+        ------
+        InputError
+            The body is not an object with 1 to `most` requests.
+        Overloaded, NotReady
+        """
+        self._admission.enter()
+        try:
+            ranges = await entries(body, "requests", self._most)
+            responses = await self._respond(body, ranges)
+        finally:
+            self._admission.leave()
+        return b'{"responses":[' + b",".join(responses) + b"]}"
+
+    async def _respond(self, body: bytes, ranges: list[tuple[int, int]]) -> list[bytes]:
+        responses: list[bytes] = [b""] * len(ranges)
+        pace = Pace()
+        group: dict[int, Call] = {}
+        rows = 0
+        for place, (start, end) in enumerate(ranges):
+            reader = self._readers.of(self._store.live.layout)
+            read = self._read(reader, body[start:end])
+            if isinstance(read, bytes):
+                responses[place] = read
+            else:
+                group[place] = read
+                rows += len(read.campaigns)
+            if len(group) == _GROUP or rows >= _GROUP_ROWS:
+                await self._predict(group, responses)
+                group, rows = {}, 0
+            await pace.rest()
+        await self._predict(group, responses)
+        return responses
+
+    def _read(self, reader: Reader, part: bytes) -> Call | bytes:
+        try:
+            if len(part) > self._max_bytes:
+                raise BodyTooLarge(f"expected a request of at most {self._max_bytes} bytes, received more")
+            return reader.read(part, time.time())
+        except PltvError as error:
+            return self._problem(error)
+        except Exception as error:
+            return self._failure(error)
+
+    async def _predict(self, group: dict[int, Call], responses: list[bytes]) -> None:
+        if not group:
+            return
+        found = await self._find(group)
+        futures = {
+            place: self._batcher.submit(raw_request(call, found[place]), math.inf)
+            for place, call in group.items()
+            if call.campaigns
+        }
+        settled = await asyncio.gather(*futures.values(), return_exceptions=True)
+        answers: dict[int, Answer | BaseException] = dict(zip(futures, settled, strict=True))
+        for place, call in group.items():
+            answer = answers.get(place) or nothing_to_predict(self._store.live.name)
+            responses[place] = self._response(call, found[place], answer)
+
+    async def _find(self, group: dict[int, Call]) -> dict[int, Found]:
+        found = {place: self._histories.at_once(call) for place, call in group.items()}
+        keys = {place: key for place, key in found.items() if isinstance(key, bytes)}
+        if keys:
+            deadline = asyncio.get_running_loop().time() + self._wait_s
+            fetches = (self._histories.fetch(key, group[place], deadline) for place, key in keys.items())
+            found.update(zip(keys, await asyncio.gather(*fetches), strict=True))
+        return {place: one for place, one in found.items() if isinstance(one, Found)}
+
+    def _response(self, call: Call, found: Found, answer: Answer | BaseException) -> bytes:
+        if isinstance(answer, PltvError):
+            return self._problem(answer)
+        if isinstance(answer, BaseException):
+            return self._failure(answer)
+        return self._answers.encode(call, found, answer)
+
+    def _problem(self, error: PltvError) -> bytes:
+        return problems.encode(self._told.document(error))
+
+    def _failure(self, error: BaseException) -> bytes:
+        log_unexpected(error, ROUTE)
+        return unexpected(self._failed)
