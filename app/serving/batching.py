@@ -17,8 +17,9 @@ from typing import Any, Final, TypeVar
 import numpy as np
 
 from app.errors import NotReady
-from app.features.columns import Floats
+from app.features.columns import Columns, Floats
 from app.features.encoders import normalise
+from app.features.matrix import FeaturePlan
 from app.features.parsing import RawRequest, assemble
 from app.inference.ensemble import Predictions
 from app.serving.observing import Observer
@@ -81,6 +82,7 @@ class Batcher:
     def __init__(self, store: BundleStore, telemetry: Observer) -> None:
         self._store, self._observer = store, telemetry
         self._waiting: deque[_Ticket] = deque()
+        self._uncounted: list[tuple[FeaturePlan, Columns]] = []
 
     def submit(self, request: RawRequest, deadline: float) -> asyncio.Future[Answer]:
         """Queue a request for the flush at the end of this turn.
@@ -115,6 +117,7 @@ class Batcher:
         while rest:
             batch = _next_batch(rest, _rows)
             answers += self._predict(live, batch)
+        self._count_unseen()
         return answers
 
     def _flush(self) -> None:
@@ -132,6 +135,7 @@ class Batcher:
         self._settle(in_time, lambda requests: self._predict(live, requests))
         late = [t for t in tickets if t.deadline <= now]
         self._settle(late, lambda requests: [prior_answer(live, r) for r in requests])
+        loop.call_soon(self._count_unseen)  # after the answers: nobody waits for a statistic
 
     def _settle(self, tickets: Sequence[_Ticket], predict: Callable[[list[RawRequest]], list[Answer]]) -> None:
         if not tickets:
@@ -159,7 +163,14 @@ class Batcher:
         self._observer.stage("models", perf_counter() - features)
         self._observer.batch_rows(len(X))
         self._observer.corrections(int(predictions.corrected.sum()))
+        self._uncounted.append((live.predictor.plan, columns))
         return answers
+
+    def _count_unseen(self) -> None:
+        uncounted, self._uncounted = self._uncounted, []
+        for plan, columns in uncounted:
+            for field, n in plan.unseen(columns).items():
+                self._observer.unseen(field, n)
 
 
 def prior_answer(live: Live, request: RawRequest) -> Answer:

@@ -6,6 +6,7 @@ A digest enters, `Found` leaves; what is stored is a history alone, never anythi
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from app.serving.remote import STORED, RedisTier
 from app.serving.writing import BackgroundWrites
 
 _FEED_MARGIN_S = 60.0
+_SLICE = 64  # histories written in one command: some milliseconds of packing
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,16 +138,15 @@ class HistoryCache:
         Found or None
             None where `fetch` has to be asked.
         """
-        entry = self._near.get(key)
-        if entry is None:
+        history = self._near.get(key)
+        if history is None or history.as_of is None:
             self._observer.cache("near", "miss")
             return None
-        if now - entry.as_of > self._max_age:
+        if now - history.as_of > self._max_age:
             self._observer.cache("near", "stale")
             return None
         self._observer.cache("near", "hit")
-        state = HistoryState.NEW if entry.new else HistoryState.PRESENT
-        return Found(entry.history, state, "near", entry.as_of)
+        return _found(history, "near")
 
     async def fetch(self, key: bytes, now: float, deadline: float) -> Found:
         """Ask Redis. Never raises.
@@ -204,14 +205,11 @@ class HistoryCache:
         """
         if any(history.as_of is None for _, history in items):
             raise ValueError("store: expected histories with an as_of")
-        packed = [(key, pack(self._layout, history)) for key, history in items]
-        if self._remote is None:
-            return [self._near.put(key, _as_of(blob), blob) for key, blob in packed]
-        verdicts = await self._remote.swap(packed)
-        for (key, blob), (verdict, _) in zip(packed, verdicts, strict=True):
-            if verdict == STORED:
-                self._near.drop(key, _as_of(blob))  # the next reader fetches it; bulk loads displace nobody
-        return [verdict == STORED for verdict, _ in verdicts]
+        stored: list[bool] = []
+        for start in range(0, len(items), _SLICE):
+            stored += await self._store(items[start : start + _SLICE])
+            await asyncio.sleep(0)  # predictions take their turn
+        return stored
 
     async def delete(self, keys: Sequence[bytes]) -> None:
         """Erase users in both tiers, on every worker, and refuse whatever is as old as the erasure.
@@ -227,8 +225,20 @@ class HistoryCache:
         if self._remote is None:
             return
         self._writes.forget(keys)
-        for key, erased_at in zip(keys, await self._remote.erase(keys, now), strict=True):
-            self._near.erase(key, erased_at)
+        for start in range(0, len(keys), _SLICE):
+            some = keys[start : start + _SLICE]
+            for key, erased_at in zip(some, await self._remote.erase(some, now), strict=True):
+                self._near.erase(key, erased_at)
+
+    async def _store(self, items: Sequence[tuple[bytes, History]]) -> list[bool]:
+        packed = [(key, pack(self._layout, history)) for key, history in items]
+        if self._remote is None:
+            return [self._near.put(key, _as_of(blob), blob) for key, blob in packed]
+        verdicts = await self._remote.swap(packed)
+        for (key, blob), (verdict, _) in zip(packed, verdicts, strict=True):
+            if verdict == STORED:
+                self._near.drop(key, _as_of(blob))  # the next reader fetches it; bulk loads displace nobody
+        return [verdict == STORED for verdict, _ in verdicts]
 
     def _read(self, key: bytes, value: bytes, now: float) -> tuple[Found, str]:
         erased_at = self._remote.erased_at(value) if self._remote is not None else None
@@ -243,12 +253,15 @@ class HistoryCache:
             return NOTHING, "stale"
         if not self._near.put(key, history.as_of, value):
             return self._newer(key, now)
-        state = HistoryState.NEW if history.empty else HistoryState.PRESENT
-        return Found(history, state, "redis", history.as_of), "hit"
+        return _found(history, "redis"), "hit"
 
     def _newer(self, key: bytes, now: float) -> tuple[Found, str]:
         """While the reply was under way this process kept a newer history, or erased the user."""
         return self.near(key, now) or NOTHING, "older"
+
+
+def _found(history: History, source: Literal["near", "redis"]) -> Found:
+    return Found(history, HistoryState.NEW if history.empty else HistoryState.PRESENT, source, history.as_of)
 
 
 def _as_of(blob: bytes) -> int:

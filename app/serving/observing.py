@@ -18,6 +18,9 @@ class Observer(Protocol):
     def corrections(self, n: int) -> None:
         """Rows whose horizons had to be put in order."""
 
+    def unseen(self, field: str, n: int) -> None:
+        """Cells of an encoded field whose text training never saw."""
+
     def cache(self, tier: str, outcome: str) -> None:
         """An event of the cache; the outcomes of a tier are listed in `near` and `remote`."""
 

@@ -200,7 +200,7 @@ def _point(link: Path, target: Path) -> None:
     aside = link.with_name(f".{link.name}.{os.getpid()}")
     try:
         aside.unlink(missing_ok=True)
-        aside.symlink_to(target.resolve())
+        aside.symlink_to(os.path.relpath(target.resolve(), link.parent.resolve()))  # where else it may be mounted
         aside.replace(link)
     except OSError as error:
         raise BundleError(f"{link}: the link can not be moved to {target} ({error.strerror})") from error

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import Final
 
-from app.errors import StoreUnavailable
 from app.features.history import packed_as_of
 from app.serving.near import NearTier
 from app.serving.observing import Observer
@@ -79,7 +78,7 @@ class BackgroundWrites:
         items = [(key, self._queue.pop(key)) for key in keys]
         try:
             verdicts = await self._remote.swap(items)
-        except StoreUnavailable:
+        except Exception:  # refused, unreachable, or whatever a client raises: the queue goes on
             self._observer.cache("redis", "failed")
             return
         for (key, blob), (verdict, as_of) in zip(items, verdicts, strict=True):

@@ -78,6 +78,10 @@ class Recorder:
         """Summed."""
         self.told["corrections",] += n
 
+    def unseen(self, field: str, n: int) -> None:
+        """Summed by field."""
+        self.told["unseen", field] += n
+
     def cache(self, tier: str, outcome: str) -> None:
         """Counted by tier and outcome."""
         self.told[tier, outcome] += 1

@@ -41,6 +41,10 @@ class Plan:
             raise FloatingPointError("feature")
         return np.column_stack((price, np.nan_to_num(columns.row_lookups[:, 0], neginf=0.0)))
 
+    def unseen(self, columns: Columns) -> dict[str, int]:
+        """Campaigns of no bundle."""
+        return {"bundle": sum(text is None for text in columns.campaign_texts.entries[: columns.n_rows])}
+
 
 class Ensemble:
     """p = price, ltv = (spend, spend + price)."""
@@ -115,6 +119,8 @@ def test_one_turn_is_one_flush() -> None:
         assert recorder.rows == [sum(len(b) for _, b in asked)]
         assert recorder.told["stage", "features"] == recorder.told["stage", "models"] == 1
         assert recorder.told["corrections",] == sum(len(b) for p, b in asked if p > 5)
+        await asyncio.sleep(0)
+        assert recorder.told["unseen", "bundle"] == sum(b.count(None) for _, b in asked)
 
     asyncio.run(scenario())
 
