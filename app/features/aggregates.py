@@ -26,20 +26,24 @@ class Aggregates:
         `field.aggregate`.
     recency : tuple of bool
         Whether an aggregate is an age in hours, one a name.
+    wanted : list of (str, str, int)
+        Name, statistic and segment of each aggregate.
     """
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
-        wanted: list[tuple[str, str, int]] = []
+        self.wanted: list[tuple[str, str, int]] = []
         for field in layout.ragged:
             for name in field.yields:
                 inner = name.startswith("inner_")
                 segment = next(i for i, s in enumerate(layout.segments) if s.field == field and s.inner == inner)
                 kind = name.removeprefix("inner_")
-                wanted.append((f"{field.name}.{name}", _STATISTIC.get(kind, kind), segment))
-        self.names = tuple(name for name, _, _ in wanted)
-        self.recency = tuple(layout.segments[segment].field.temporal and kind != "count" for _, kind, segment in wanted)
-        kinds = sorted({kind for _, kind, _ in wanted} - {"count"} | {"sum"})
+                self.wanted.append((f"{field.name}.{name}", _STATISTIC.get(kind, kind), segment))
+        self.names = tuple(name for name, _, _ in self.wanted)
+        self.recency = tuple(
+            layout.segments[segment].field.temporal and kind != "count" for _, kind, segment in self.wanted
+        )
+        kinds = sorted({kind for _, kind, _ in self.wanted} - {"count"} | {"sum"})
         self._kinds = kinds
         self._wanted = frozenset(kinds)
         n_numeric, n_segments = layout.n_numeric, len(layout.segments)
@@ -47,7 +51,7 @@ class Aggregates:
         self._take = np.array(
             [
                 segment if kind == "count" else n_segments + kinds.index(kind) * n_numeric + segment
-                for _, kind, segment in wanted
+                for _, kind, segment in self.wanted
             ],
             dtype=np.int64,
         )

@@ -207,6 +207,12 @@ class Columns:
         return len(self.owner)
 
     @property
+    def one_row_each(self) -> bool:
+        """Whether row i is user i's only one."""
+        n = len(self.owner)
+        return n == len(self.now) and (n == 1 or bool((self.owner == np.arange(n)).all()))
+
+    @property
     def row_state(self) -> Ints:
         """(n_rows,) the history state of each row's user."""
         return self.state[self.owner]

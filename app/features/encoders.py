@@ -64,6 +64,11 @@ class TextEncoder:
         One a column.
     smoothing : tuple of float
         Prior weight of `rate` in rows, of `value` in buyers.
+
+    Attributes
+    ----------
+    table : ndarray of shape (Σ n_codes, 3), float64
+        Rate, value and frequency of every code of every column, one column below the other.
     """
 
     def __init__(self, columns: Sequence[int], vocabularies: Sequence[Vocabulary], smoothing: tuple[float, float]):
@@ -102,11 +107,11 @@ class TextEncoder:
 
     def codes(self, texts: Texts) -> Ints:
         """(n, n_encoded) codes, each column counted from its own 0."""
-        return self._table_rows(texts) - self._offsets
+        return self.rows_of(texts) - self._offsets
 
     def transform(self, texts: Texts) -> Floats:
         """(n, n_encoded · 3) rate, value and frequency of each encoded column."""
-        return self._take(self.table, self._table_rows(texts))
+        return self._take(self.table, self.rows_of(texts))
 
     def transform_out_of_fold(self, texts: Texts, gate: Floats, revenue: Floats, fold: Ints) -> Floats:
         """As `transform`, each training row encoded by the statistics of the other folds.
@@ -117,7 +122,7 @@ class TextEncoder:
         gate, revenue : ndarray of shape (n,), float64
         fold : ndarray of shape (n,), int64
         """
-        rows = self._table_rows(texts)
+        rows = self.rows_of(texts)
         weights = np.stack((np.ones_like(gate), gate, np.log1p(revenue) * gate), axis=1)
         total = np.concatenate([v.sums for v in self.vocabularies])
         out = np.empty((len(rows), len(self.columns) * N_STATISTICS))
@@ -135,7 +140,8 @@ class TextEncoder:
         counts: list[int] = (self.codes(texts) == UNSEEN).sum(axis=0).tolist()
         return counts
 
-    def _table_rows(self, texts: Texts) -> Ints:
+    def rows_of(self, texts: Texts) -> Ints:
+        """(n, n_encoded) the row of `table` that encodes each cell."""
         entry: list[int] = []
         starts = texts.starts
         shifts = []

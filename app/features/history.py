@@ -3,19 +3,20 @@
 A packed history is one buffer, little-endian, under the layout's fingerprint, before any vocabulary:
 
     magic 4 · fingerprint 16 · as_of int64 · n_values uint32 · numbers float64[n_user_numbers]
-    · values float64[n_values] · counts int32[n_segments] · length of each text int32 (-1 unknown) · texts UTF-8
+    · values float64[n_values] · counts int32[n_segments] · length of each text int32 · texts UTF-8
 
 The texts are the user's own (`layout.user_texts`), then the keys of every keyed field in order; their values lie in
-`values` already. Every float64 lies on a multiple of 8 bytes.
+`values` already. A text's length counts code points, so that all are decoded at once; -1 is unknown. Every float64 lies
+on a multiple of 8 bytes.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 
@@ -23,7 +24,7 @@ from app.features.columns import ABSENT, FLOAT32_MAX, Floats, Layout
 from app.features.ragged import segment_max, segment_sum
 from app.features.spec import Field
 
-MAGIC: Final = b"PLH1"
+MAGIC: Final = b"PLH1"  # the last byte is the format's version
 FINGERPRINT_BYTES: Final = 16
 AS_OF_OFFSET: Final = len(MAGIC) + FINGERPRINT_BYTES  # little-endian int64, read by the compare-and-set script
 _HEADER: Final = struct.Struct("<4s16sqI")
@@ -157,18 +158,17 @@ def _without_nulls(layout: Layout, raw: Mapping[str, Any]) -> dict[str, Any]:
 
 def pack(layout: Layout, history: History) -> bytes:
     """One buffer that `unpack` turns back into the same history, bit for bit."""
-    texts = [None if t is None else t.encode() for t in history.texts]
-    texts += [k.encode() for entries in history.maps if entries is not None for k in entries]
-    lengths = np.array([-1 if t is None else len(t) for t in texts], dtype="<i4")
+    texts = [*history.texts, *(k for entries in history.maps if entries is not None for k in entries)]
+    n_numbers = len(layout.user_numbers)
     as_of = _NO_AS_OF if history.as_of is None else history.as_of
     return b"".join(
         (
             _HEADER.pack(MAGIC, _fingerprint(layout), as_of, len(history.values)),
-            history.scalars[: len(layout.user_numbers)].tobytes(),
+            history.scalars[:n_numbers].tobytes(),
             history.values.tobytes(),
-            history.scalars[len(layout.user_numbers) :].astype("<i4").tobytes(),
-            lengths.tobytes(),
-            *(t for t in texts if t is not None),
+            history.scalars[n_numbers:].astype("<i4").tobytes(),
+            np.array([-1 if t is None else len(t) for t in texts], dtype="<i4").tobytes(),
+            "".join(t for t in texts if t is not None).encode(),
         )
     )
 
@@ -206,7 +206,7 @@ def unpack(layout: Layout, blob: bytes) -> History:
 
 
 def _read(layout: Layout, blob: bytes, n_values: int, as_of: int | None) -> History:
-    n_numbers, n_segments, n_texts = len(layout.user_numbers), len(layout.segments), len(layout.user_texts)
+    n_numbers, n_segments, n_own = len(layout.user_numbers), len(layout.segments), len(layout.user_texts)
     numbers = np.frombuffer(blob, "<f8", n_numbers, _HEADER.size)
     at = _HEADER.size + 8 * n_numbers
     values = np.frombuffer(blob, "<f8", n_values, at)
@@ -215,39 +215,48 @@ def _read(layout: Layout, blob: bytes, n_values: int, as_of: int | None) -> Hist
     at += 4 * n_segments
     sizes: list[int] = counts.tolist()
     keyed = [sizes[i] for i in layout.keyed_segments]
-    n_texts += sum(max(n, 0) for n in keyed)
-    lengths: list[int] = np.frombuffer(blob, "<i4", n_texts, at).tolist()
-    at += 4 * n_texts
-    texts = _slices(blob, at, lengths)
-    own = tuple(next(texts) for _ in layout.user_texts)
-    maps = tuple(_maps(layout, sizes, keyed, values.tolist(), texts))
-    if sum(n for n in sizes[: layout.n_numeric] if n > 0) != n_values or min(sizes, default=0) < ABSENT:
+    lengths: list[int] = np.frombuffer(blob, "<i4", n_own + sum([n for n in keyed if n > 0]), at).tolist()
+    texts = _cut(blob[at + 4 * len(lengths) :].decode(), lengths)
+    if sum([n for n in sizes[: layout.n_numeric] if n > 0]) != n_values or min(sizes, default=0) < ABSENT:
         raise ValueError
-    known = max(sizes, default=ABSENT) >= 0 or bool((numbers == numbers).any()) or any(t is not None for t in own)
-    return History(np.concatenate((numbers, counts)), own, values, maps, as_of, not known)
+    own = tuple(texts[:n_own])
+    known = max(sizes, default=ABSENT) >= 0 or bool((numbers == numbers).any()) or own.count(None) < n_own
+    maps = _maps(layout, sizes, keyed, values.tolist(), texts[n_own:])
+    return History(np.concatenate((numbers, counts)), own, values, tuple(maps), as_of, not known)
 
 
-def _slices(blob: bytes, at: int, lengths: Sequence[int]) -> Iterator[str | None]:
-    if at + sum(n for n in lengths if n > 0) != len(blob):
+def _cut(text: str, lengths: Sequence[int]) -> list[str | None]:
+    """The texts that lie one behind the other, None for each length below 0."""
+    out: list[str | None] = []
+    start = 0
+    for length in lengths:
+        if length < 0:
+            out.append(None)
+        else:
+            out.append(text[start : start + length])
+            start += length
+    if start != len(text):
         raise ValueError
-    ends = accumulate((max(n, 0) for n in lengths), initial=at)
-    for start, length in zip(ends, lengths, strict=False):
-        yield None if length < 0 else blob[start : start + length].decode()
+    return out
 
 
 def _maps(
-    layout: Layout, sizes: Sequence[int], keyed: Sequence[int], values: Sequence[float], texts: Iterator[str | None]
-) -> Iterator[dict[str, float] | None]:
-    starts = list(accumulate((max(n, 0) for n in sizes[: layout.n_numeric]), initial=0))
+    layout: Layout, sizes: Sequence[int], keyed: Sequence[int], values: Sequence[float], keys: Sequence[str | None]
+) -> list[dict[str, float] | None]:
+    starts = list(accumulate([n if n > 0 else 0 for n in sizes[: layout.n_numeric]], initial=0))
+    out: list[dict[str, float] | None] = []
+    at = 0
     for segment, count in zip(layout.keyed_segments, keyed, strict=True):
         if count < 0:
-            yield None
+            out.append(None)
             continue
-        keys = [str(next(texts)) for _ in range(count)]
+        own = cast("Sequence[str]", keys[at : at + count])
+        at += count
         if segment < layout.n_numeric:
-            yield dict(zip(keys, values[starts[segment] : starts[segment] + count], strict=True))
+            out.append(dict(zip(own, values[starts[segment] : starts[segment] + count], strict=True)))
         else:
-            yield dict.fromkeys(keys, 1.0)
+            out.append(dict.fromkeys(own, 1.0))
+    return out
 
 
 def _fingerprint(layout: Layout) -> bytes:

@@ -22,6 +22,7 @@ from app.features.ragged import MISSING
 from app.features.ranks import CohortRanks
 from app.features.scalars import Scalars
 from app.features.spec import ENCODINGS, Declaration, Field, Lookup
+from app.features.twin import LIBRARY, Twin
 
 FILES: Final = ("encoders.json", "encoders.npz")
 _LACKING: Final = -1.0  # a key that is not in a known map
@@ -41,6 +42,8 @@ class FeaturePlan:
     ----------
     names, groups : tuple of str
         One a column of X.
+    twin : Twin or None
+        The compiled twin that answers instead of numpy, bit for bit.
     """
 
     def __init__(
@@ -49,17 +52,22 @@ class FeaturePlan:
         self.declaration = declaration
         self.layout = Layout(declaration)
         self.user_encoder, self.row_encoder, self.ranks = user_encoder, row_encoder, ranks
-        self._scalars, self._aggregates = Scalars(self.layout), Aggregates(self.layout)
-        self._user_ages = _temporal(self.layout, self.layout.user_lookups)
-        self._row_ages = _temporal(self.layout, self.layout.row_lookups)
+        self.twin: Twin | None = None
+        self.scalars, self.aggregates = Scalars(self.layout), Aggregates(self.layout)
+        self.user_ages = _temporal(self.layout, self.layout.user_lookups)
+        self.row_ages = _temporal(self.layout, self.layout.row_lookups)
         base = self._base_features()
         self._all = {name: i for i, (name, _) in enumerate(base)}
         kept = [(n, g) for n, g in base if declaration.group(g) and self._declared(n, g)]
-        self._ratios, self._products = (self._pairs(s, dict(kept)) for s in ("ratios", "products"))
+        self.ratios, self.products = (self._pairs(s, dict(kept)) for s in ("ratios", "products"))
         self._ranked = self._ranked_names(dict(kept))
-        self._keep = np.array([self._all[n] for n, _ in kept], dtype=np.int64)
-        derived = [(n, "ratios") for n in self._ratios[0]] + [(n, "products") for n in self._products[0]]
+        self.ranked = np.array([self._all[n] for n in self._ranked], dtype=np.int64)
+        self.keep = np.array([self._all[n] for n, _ in kept], dtype=np.int64)
+        derived = [(n, "ratios") for n in self.ratios[0]] + [(n, "products") for n in self.products[0]]
         derived += [(f"{n}.rank", "ranks") for n in self._ranked]
+        places = {f.name: (True, j) for j, f in enumerate(self.layout.texts)}
+        places |= {f.name: (False, j) for j, f in enumerate(self.layout.campaign_texts)}
+        self._cohort_places = [places[key] for key in self._cohort_keys()]
         self.names = tuple(n for n, _ in kept + derived)
         self.groups = tuple(g for _, g in kept + derived)
         if len(set(self.names)) != len(self.names):
@@ -100,6 +108,8 @@ class FeaturePlan:
 
     def transform(self, columns: Columns) -> Floats:
         """X of shape (n_rows, len(names)): float64, C order, float32 grid, missing as `MISSING`."""
+        if self.twin is not None and self.twin.accepts(columns):
+            return self.twin.transform(columns)
         encoded = self.user_encoder.transform(columns.texts), self.row_encoder.transform(columns.campaign_texts)
         return self._finish(columns, *encoded)
 
@@ -128,14 +138,14 @@ class FeaturePlan:
 
     def _finish(self, columns: Columns, user_encoded: Floats, row_encoded: Floats) -> Floats:
         base = self._base(columns, user_encoded, row_encoded)
-        parts = [base.take(self._keep, axis=1)]  # take keeps C order, fancy indexing does not
-        for (names, left, right), ratio in ((self._ratios, True), (self._products, False)):
+        parts = [base.take(self.keep, axis=1)]  # take keeps C order, fancy indexing does not
+        for (names, left, right), ratio in ((self.ratios, True), (self.products, False)):
             if names:
                 a, b = base.take(left, axis=1), base.take(right, axis=1)
                 parts.append(a / np.where(b == 0.0, np.nan, b) if ratio else a * b)
         if self._ranked and self.ranks is not None:
-            values = base.take([self._all[n] for n in self._ranked], axis=1)
-            parts.append(self.ranks.transform(self._cohort_texts(columns), values))
+            values = base.take(self.ranked, axis=1)
+            parts.append(self.ranks.transform(self.cohort_texts(columns), values))
         return _grid(np.concatenate(parts, axis=1) if len(parts) > 1 else parts[0])
 
     def _base(self, columns: Columns, user_encoded: Floats, row_encoded: Floats) -> Floats:
@@ -143,23 +153,23 @@ class FeaturePlan:
         now = columns.now[:, None]
         user = np.concatenate(
             (
-                self._scalars.transform(columns),
-                self._aggregates.transform(columns),
-                _ages(columns.user_lookups, now, self._user_ages),
+                self.scalars.transform(columns),
+                self.aggregates.transform(columns),
+                _ages(columns.user_lookups, now, self.user_ages),
                 user_encoded,
             ),
             axis=1,
         )
-        row = (_ages(columns.row_lookups, now[columns.owner], self._row_ages), row_encoded, columns.campaign_numbers)
+        row = (_ages(columns.row_lookups, now[columns.owner], self.row_ages), row_encoded, columns.campaign_numbers)
         # Rounded to float32 before anything derives from it, so that ratios see what the trees see.
         return _rounded(np.concatenate((user[columns.owner], *row), axis=1))
 
     def _base_features(self) -> list[tuple[str, str]]:
         layout = self.layout
-        aggregates = ("recency" if r else "aggregates" for r in self._aggregates.recency)
+        aggregates = ("recency" if r else "aggregates" for r in self.aggregates.recency)
         return [
-            *zip(self._scalars.names, self._scalars.groups, strict=True),
-            *zip(self._aggregates.names, aggregates, strict=True),
+            *zip(self.scalars.names, self.scalars.groups, strict=True),
+            *zip(self.aggregates.names, aggregates, strict=True),
             *((k.name, "lookups") for k in layout.user_lookups),
             *_encoding_names(self.user_encoder, [f.name for f in layout.texts]),
             *((k.name, "lookups") for k in layout.row_lookups),
@@ -199,11 +209,11 @@ class FeaturePlan:
             return None
         section = self.declaration.ranks
         encoded = self.user_encoder.transform(columns.texts), self.row_encoder.transform(columns.campaign_texts)
-        values = self._base(columns, *encoded)[:, [self._all[n] for n in self._ranked]]
+        values = self._base(columns, *encoded).take(self.ranked, axis=1)
         return CohortRanks.fit(
             self._cohort_keys(),
             [c for c in section.get("cohorts", ()) if c],
-            self._cohort_texts(columns),
+            self.cohort_texts(columns),
             values,
             min_rows=int(section.get("min_rows", 500)),
             n_quantiles=int(section.get("quantiles", 32)),
@@ -212,16 +222,21 @@ class FeaturePlan:
     def _cohort_keys(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(k for cohort in self.declaration.ranks.get("cohorts", ()) for k in cohort))
 
-    def _cohort_texts(self, columns: Columns) -> list[tuple[Sequence[str | None], Ints]]:
-        """For each cohort key the entries of its column and the rows' codes among them."""
-        found = []
-        places = {f.name: (columns.texts, j) for j, f in enumerate(self.layout.texts)}
-        places |= {f.name: (columns.campaign_texts, j) for j, f in enumerate(self.layout.campaign_texts)}
-        for key in self._cohort_keys():
-            texts, j = places[key]
-            codes = texts.codes[:, j] - texts.starts[j]
-            own = codes[columns.owner] if texts is columns.texts else codes
-            found.append((texts.entries[texts.starts[j] : texts.starts[j + 1]], own))
+    def cohort_texts(self, columns: Columns) -> list[tuple[Sequence[str | None], Ints | None]]:
+        """For each cohort key the entries of its column, and the rows' codes among them.
+
+        Codes are None where entry i is row i's.
+        """
+        found: list[tuple[Sequence[str | None], Ints | None]] = []
+        one_row_each = columns.one_row_each
+        for of_user, j in self._cohort_places:
+            texts = columns.texts if of_user else columns.campaign_texts
+            entries = texts.entries[texts.starts[j] : texts.starts[j + 1]]
+            if texts.plain and (one_row_each or not of_user):
+                found.append((entries, None))
+            else:
+                codes = texts.codes[:, j] - texts.starts[j]
+                found.append((entries, codes[columns.owner] if of_user else codes))
         return found
 
     @property
@@ -241,7 +256,7 @@ class FeaturePlan:
 
     @classmethod
     def load(cls, declaration: Declaration, directory: Path) -> FeaturePlan:
-        """Read what `save` wrote.
+        """Read what `save` wrote, and the compiled twin where the directory holds one.
 
         Raises
         ------
@@ -254,9 +269,12 @@ class FeaturePlan:
                 user = TextEncoder.from_json(state["user"], arrays["user"])
                 row = TextEncoder.from_json(state["row"], arrays["row"])
                 ranks = state["ranks"] and CohortRanks.from_json(state["ranks"], arrays["cohort"], arrays["quantiles"])
-            return cls(declaration, user, row, ranks)
+            plan = cls(declaration, user, row, ranks)
         except (OSError, ValueError, KeyError, TypeError) as fault:
             raise BundleCorrupt(f"{directory / FILES[0]}: no fitted encoders ({type(fault).__name__})") from fault
+        if (directory / LIBRARY).exists():
+            plan.twin = Twin(directory / LIBRARY, plan)
+        return plan
 
     def _state_json(self) -> str:
         state = {

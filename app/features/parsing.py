@@ -121,9 +121,7 @@ def _user_records(layout: Layout, requests: Sequence[RawRequest], histories: Seq
     return records
 
 
-def _row_records(
-    layout: Layout, requests: Sequence[RawRequest], histories: Sequence[History], n_rows: int
-) -> Floats:
+def _row_records(layout: Layout, requests: Sequence[RawRequest], histories: Sequence[History], n_rows: int) -> Floats:
     """(n_rows, …) campaign numbers and lookups of each row."""
     names, lookups = [f.name for f in layout.campaign_numbers], tuple(zip(layout.row_lookups, layout.row_slots))
     records = np.array(

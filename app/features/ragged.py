@@ -96,5 +96,33 @@ def _shares(out: dict[str, Floats], values: Floats, owner: NDArray[np.intp], sta
     share = values / total[owner]
     # A share ≤ 0 or NaN contributes nothing; its logarithm is never taken.
     safe = np.where(share > 0.0, share, 1.0)
-    out["entropy"] = np.add.reduceat(-safe * np.log(safe), starts) + 0.0 * total
+    out["entropy"] = np.add.reduceat(-safe * natural_log(safe), starts) + 0.0 * total
     out["top_share"] = out["max"] / total
+
+
+def natural_log(x: Floats) -> Floats:
+    """ln x in IEEE additions, multiplications and divisions alone, so that C gives the same bits on every machine.
+
+    The reduction and the polynomial are those of fdlibm's `__ieee754_log` (Sun Microsystems, 1993; error < 1 ulp):
+    x = 2^k · (1 + f) with 1 + f in [√½, √2), s = f / (2 + f), ln(1 + f) = f - (f²/2 - s·(f²/2 + R(s²))).
+
+    Parameters
+    ----------
+    x : ndarray of any shape, float64, > 0 and finite
+    """
+    mantissa, exponent = np.frexp(x)
+    low = mantissa < 0.7071067811865476
+    f = np.where(low, mantissa + mantissa, mantissa) - 1.0
+    k = (exponent - low).astype(np.float64)
+    s = f / (f + 2.0)
+    z = s * s
+    w = z * z
+    t1 = w * (3.999999999940941908e-01 + w * (2.222219843214978396e-01 + w * 1.531383769920937332e-01))
+    t2 = z * (
+        6.666666666666735130e-01
+        + w * (2.857142874366239149e-01 + w * (1.818357216161805012e-01 + w * 1.479819860511658591e-01))
+    )
+    half = 0.5 * f * f
+    rest = s * (half + (t2 + t1)) + k * 1.90821492927058770002e-10
+    log: Floats = k * 6.93147180369123816490e-01 - ((half - rest) - f)
+    return log

@@ -43,7 +43,7 @@ class CohortRanks:
         cls,
         keys: Sequence[str],
         cohorts: Sequence[Sequence[str]],
-        texts: Sequence[tuple[Sequence[str | None], Ints]],
+        texts: Sequence[tuple[Sequence[str | None], Ints | None]],
         values: Floats,
         *,
         min_rows: int,
@@ -73,14 +73,19 @@ class CohortRanks:
                     tables.append(_quantiles(values[rows], levels))
         return cls(tuple(keys), ids, chosen.ravel(), np.stack(tables))
 
-    def transform(self, texts: Sequence[tuple[Sequence[str | None], Ints]], values: Floats) -> Floats:
+    def transform(self, texts: Sequence[tuple[Sequence[str | None], Ints | None]], values: Floats) -> Floats:
         """(n, n_features) ranks in 0–1, NaN where the value is; arguments as in `fit`."""
-        index = np.zeros(len(values), dtype=np.int64)
-        for ids, (entries, codes) in zip(self.ids, texts, strict=True):
-            index = index * (len(ids) + 1) + _codes(ids, entries, codes)
-        quantiles = self.quantiles[self.cohort[index]]
+        quantiles = self.quantiles[self.rows_of(texts, len(values))]
         below = (quantiles < values[:, :, None]).sum(axis=2)
         return np.where(np.isnan(values), np.nan, below / quantiles.shape[2])
+
+    def rows_of(self, texts: Sequence[tuple[Sequence[str | None], Ints | None]], n: int) -> Ints:
+        """(n,) the row of `quantiles` that ranks each row; codes None: entry i is row i's."""
+        index = np.zeros(n, dtype=np.int64)
+        for ids, (entries, codes) in zip(self.ids, texts, strict=True):
+            index = index * (len(ids) + 1) + _codes(ids, entries, codes)
+        rows: Ints = self.cohort[index]
+        return rows
 
     def to_json(self) -> dict[str, Any]:
         """What is no array."""
@@ -97,9 +102,9 @@ def _ids(entries: Sequence[str | None]) -> dict[str, int]:
     return {name: i for i, name in enumerate(names, start=1)}
 
 
-def _codes(ids: Mapping[str, int], entries: Sequence[str | None], codes: Ints) -> Ints:
+def _codes(ids: Mapping[str, int], entries: Sequence[str | None], codes: Ints | None) -> Ints:
     known = np.array([0 if e is None else ids.get(normalise(e), 0) for e in entries], dtype=np.int64)
-    return known[codes]
+    return known if codes is None else known[codes]
 
 
 def _groups(own: Sequence[Ints], axes: Sequence[int], n: int, min_rows: int) -> list[tuple[tuple[Any, ...], Ints]]:

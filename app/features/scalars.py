@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import lru_cache
 from typing import Final
 
@@ -52,15 +51,21 @@ class Scalars:
     names : tuple of str
     groups : tuple of str
         `context`, `scalars` or `recency`, one a name.
+    versions, months : tuple of int
+        Columns of the users' texts that are parsed as such.
+    temporal : ndarray of shape (len(layout.numbers),), float64
+        1.0 where a number is a time in unix seconds.
+    clock : ndarray of shape (168, 6), float64
+        The clock's features by hours since the epoch modulo a week.
     """
 
     def __init__(self, layout: Layout) -> None:
         numbers = layout.numbers
         n_request = len(layout.request_numbers)
-        self._versions = tuple(j for j, f in enumerate(layout.texts) if f.kind == "version")
-        self._months = tuple(j for j, f in enumerate(layout.texts) if f.kind == "month")
-        texts = [f"{layout.texts[j].name}_number" for j in self._versions]
-        texts += [f"{layout.texts[j].name}_days_ago" for j in self._months]
+        self.versions = tuple(j for j, f in enumerate(layout.texts) if f.kind == "version")
+        self.months = tuple(j for j, f in enumerate(layout.texts) if f.kind == "month")
+        texts = [f"{layout.texts[j].name}_number" for j in self.versions]
+        texts += [f"{layout.texts[j].name}_days_ago" for j in self.months]
         ages = [f.temporal for f in numbers]
         self.names = (*CLOCK, *(f"{f.name}_hours_ago" if f.temporal else f.name for f in numbers), *texts)
         self.groups = (
@@ -68,21 +73,30 @@ class Scalars:
             *("context" if i < n_request else "recency" if f.temporal else "scalars" for i, f in enumerate(numbers)),
             *("context",) * len(texts),
         )
-        self._temporal = np.array(ages, dtype=np.float64)
+        self.temporal = np.array(ages, dtype=np.float64)
         self._scale = np.where(ages, HOURS, 1.0)
         self._floor = np.where(ages, 0.0, -np.inf)
-        self._clock = _clock_table()
+        self.clock = _clock_table()
 
     def transform(self, columns: Columns) -> Floats:
         """(n_users, len(names)) scalars, NaN where missing."""
         hours = columns.now.astype(np.int64) // 3600
-        ages = (columns.numbers - columns.now[:, None] * self._temporal) * self._scale
-        parts = [columns.state[:, None].astype(np.float64), self._clock[hours % 168], np.maximum(ages, self._floor)]
-        if self._versions:
-            parts.append(_parsed(columns.texts, self._versions, version_number))
-        if self._months:
-            parts.append((columns.now[:, None] - _parsed(columns.texts, self._months, month_start)) / _DAY)
-        return np.concatenate(parts, axis=1)
+        ages = (columns.numbers - columns.now[:, None] * self.temporal) * self._scale
+        parsed = self.parsed(columns.texts)
+        n = len(self.versions)
+        days = (columns.now[:, None] - parsed[:, n:]) / _DAY
+        clock = self.clock[hours % len(self.clock)]
+        state = columns.state[:, None].astype(np.float64)
+        return np.concatenate((state, clock, np.maximum(ages, self._floor), parsed[:, :n], days), axis=1)
+
+    def parsed(self, texts: Texts) -> Floats:
+        """(n_users, n_versions + n_months) version numbers, then the months' first seconds; NaN where unreadable."""
+        out = np.empty((len(texts.codes), len(self.versions) + len(self.months)))
+        for i, j in enumerate((*self.versions, *self.months)):
+            parse = version_number if i < len(self.versions) else month_start
+            entries = texts.entries[texts.starts[j] : texts.starts[j + 1]]
+            out[:, i] = texts.spread(j, [NAN if e is None else parse(e) for e in entries], float)
+        return out
 
 
 def _clock_table() -> Floats:
@@ -92,12 +106,3 @@ def _clock_table() -> Floats:
     angles = 2 * np.pi * hour / 24, 2 * np.pi * (weekday - 1) / 7
     columns = (hour, np.sin(angles[0]), np.cos(angles[0]), weekday, np.sin(angles[1]), np.cos(angles[1]))
     return np.stack(columns, axis=1).astype(np.float64)
-
-
-def _parsed(texts: Texts, columns: tuple[int, ...], parse: Callable[[str], float]) -> Floats:
-    """(n, n_columns) texts as numbers, each distinct entry parsed once."""
-    out = np.empty((len(texts.codes), len(columns)))
-    for i, j in enumerate(columns):
-        entries = texts.entries[texts.starts[j] : texts.starts[j + 1]]
-        out[:, i] = texts.spread(j, [NAN if e is None else parse(e) for e in entries], float)
-    return out

@@ -6,9 +6,7 @@ and two constants, `pltv_n_features` and `pltv_n_targets` (`training/publishing/
 
 from __future__ import annotations
 
-import _ctypes
 import ctypes
-import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.errors import BundleCorrupt
+from app.features.native import Library
 
 _FLOAT64 = np.dtype(np.float64)
 # Of all ways to pass an array's address the cheapest: 0.3 µs an array, where `X.ctypes.data` takes 1.1.
@@ -86,32 +85,20 @@ class CompiledModel:
         self._library = None
 
 
-class _Library:
-    """One dlopen, undone when its last reference goes."""
+class _Library(Library):
+    """The library and its one function."""
 
     def __init__(self, path: Path) -> None:
+        super().__init__(path)
         try:
-            self._dll = ctypes.CDLL(_own_spelling(path))
-            self.predict: Any = self._dll.pltv_predict
-        except (OSError, AttributeError) as error:
+            self.predict: Any = self.dll.pltv_predict
+        except AttributeError as error:
             raise BundleCorrupt(f"{path.name}: not a library of compiled trees ({error})") from error
         self.predict.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p)
         self.predict.restype = ctypes.c_int
-        weakref.finalize(self, _ctypes.dlclose, self._dll._handle).atexit = False
 
     def constant(self, name: str) -> int:
-        return ctypes.c_int32.in_dll(self._dll, name).value
-
-
-def _own_spelling(path: Path) -> str:
-    """Return a spelling of `path` that is equal only for the same file.
-
-    dlopen hands out the library that it already holds under an equal *name* before it looks at the disk: a
-    bundle replaced in place would answer with its predecessor's trees. Different names it compares by inode,
-    which is right, so the inode's bits are written as neutral path segments.
-    """
-    bits = f"{path.stat().st_ino:b}"
-    return str(path.resolve().parent) + "/" + "".join(".//" if bit == "1" else "./" for bit in bits) + path.name
+        return ctypes.c_int32.in_dll(self.dll, name).value
 
 
 def _address_of(array: NDArray[np.float64]) -> int:

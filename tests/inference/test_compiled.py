@@ -105,7 +105,7 @@ def test_refuses_what_is_no_library(tmp_path: Path) -> None:
     """A file that can not be loaded is a corrupt bundle, in one line."""
     path = tmp_path / "base.so"
     path.write_text("not a library")
-    with pytest.raises(BundleCorrupt, match=r"base\.so: not a library of compiled trees"):
+    with pytest.raises(BundleCorrupt, match=r"base\.so: not a library of this platform"):
         CompiledModel(path, N_FEATURES, 4)
 
 

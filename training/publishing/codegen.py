@@ -85,6 +85,18 @@ def build(directory: Path, library: Path) -> None:
     _run([*command, "-shared", "-o", str(library), *map(str, objects)])
 
 
+def compile_features(library: Path) -> None:
+    """Compile the feature plan's twin (features.c, the same for every declaration) into the shared library `library`.
+
+    Raises
+    ------
+    BundleError
+        With the compiler's first line, when it fails or is missing.
+    """
+    with resources.as_file(resources.files(__package__).joinpath("features.c")) as source:
+        _run([*compiler(), *FLAGS, "-O2", "-shared", "-o", str(library), str(source), "-lm"])
+
+
 def _run(command: list[str]) -> None:
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -19,7 +19,7 @@ from app.inference.manifest import Manifest
 from app.inference.predictor import Predictor
 from app.inference.specification import EnsembleSpec, LibrarySpec
 from training.publishing.certificate import certify
-from training.publishing.codegen import build, generate, n_units
+from training.publishing.codegen import build, compile_features, generate, n_units
 from training.publishing.merging import merge
 
 
@@ -88,6 +88,8 @@ def recompile(path: Path, *, key: bytes | None = None, seed: int = 0) -> Manifes
         libraries = [library for library in (spec.base, spec.meta) if library is not None]
         proofs = {library.library: _rebuild(staging, library, seed) for library in libraries}
         (staging / bundle.CERTIFICATE).write_text(json.dumps({"libraries": proofs}, indent=1) + "\n")
+        if (staging / bundle.FEATURES).exists():
+            compile_features(staging / bundle.FEATURES)
         _renew_golden(staging, bundle.seal(staging, manifest, key), key)
         return bundle.write(staging, path, manifest, key)
 
