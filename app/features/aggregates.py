@@ -55,10 +55,9 @@ class Aggregates:
             ],
             dtype=np.int64,
         )
-        temporal = layout.temporal
-        self._temporal = temporal.astype(np.float64)
-        self._scale = np.where(temporal, HOURS, 1.0)
-        self._floor = np.where(temporal, 0.0, -np.inf)
+        self._temporal = layout.temporal.astype(np.float64)
+        self._scale = np.where(layout.temporal, HOURS, 1.0)
+        self._floor = np.where(layout.temporal, 0.0, -np.inf)
 
     def transform(self, columns: Columns) -> Floats:
         """(n_users, len(names)) aggregates. Unknown fields: NaN; empty ones: count and sum 0, the rest NaN."""

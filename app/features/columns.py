@@ -77,6 +77,51 @@ class Layout:
         self.keyed = tuple(f for f in self.ragged if f.name in wanted)
 
     @cached_property
+    def numeric_shapes(self) -> tuple[tuple[str, bool, bool], ...]:
+        """Name, whether nested and whether temporal of each ragged field with numbers, in order."""
+        return tuple((f.name, f.nested, f.temporal) for f in self.ragged if f.kind != "strings")
+
+    @cached_property
+    def string_names(self) -> tuple[str, ...]:
+        """Ragged fields without numbers, in order."""
+        return tuple(f.name for f in self.ragged if f.kind == "strings")
+
+    @cached_property
+    def keyed_names(self) -> tuple[str, ...]:
+        """The names of `keyed`."""
+        return _names(self.keyed)
+
+    @cached_property
+    def user_number_names(self) -> tuple[str, ...]:
+        """The names of `user_numbers`."""
+        return _names(self.user_numbers)
+
+    @cached_property
+    def user_text_names(self) -> tuple[str, ...]:
+        """The names of `user_texts`."""
+        return _names(self.user_texts)
+
+    @cached_property
+    def request_number_names(self) -> tuple[str, ...]:
+        """The names of `request_numbers`."""
+        return _names(self.request_numbers)
+
+    @cached_property
+    def request_text_names(self) -> tuple[str, ...]:
+        """The names of `request_texts`."""
+        return _names(self.request_texts)
+
+    @cached_property
+    def campaign_number_names(self) -> tuple[str, ...]:
+        """The names of `campaign_numbers`."""
+        return _names(self.campaign_numbers)
+
+    @cached_property
+    def campaign_text_names(self) -> tuple[str, ...]:
+        """The names of `campaign_texts`."""
+        return _names(self.campaign_texts)
+
+    @cached_property
     def temporal(self) -> NDArray[np.bool_]:
         """(n_numeric,) whether a numeric segment holds unix seconds."""
         return np.array([s.field.temporal for s in self.segments[: self.n_numeric]], dtype=bool)
@@ -96,6 +141,17 @@ class Layout:
     def row_slots(self) -> tuple[int, ...]:
         """Position among `keyed` of each row lookup's field."""
         return self._slots(self.row_lookups)
+
+    @cached_property
+    def user_lookup_plan(self) -> tuple[tuple[int, str, bool], ...]:
+        """Slot, key and whether the clock has that key, of each user lookup."""
+        pairs = zip(self.user_slots, self.user_lookups, strict=True)
+        return tuple((slot, k.key, k.key in CLOCK_KEYS) for slot, k in pairs)
+
+    @cached_property
+    def row_lookup_plan(self) -> tuple[tuple[int, str], ...]:
+        """Slot and key of each row lookup."""
+        return tuple((slot, k.key) for slot, k in zip(self.row_slots, self.row_lookups, strict=True))
 
     def _slots(self, lookups: Sequence[Lookup]) -> tuple[int, ...]:
         names = [f.name for f in self.keyed]
@@ -122,7 +178,7 @@ class Layout:
         return self.declaration.field(lookup.field)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Texts:
     """Text columns by dictionary: cell (i, j) is `entries[codes[i, j]]`.
 
@@ -145,13 +201,14 @@ class Texts:
 
     def spread(self, column: int, known: Sequence[Any], kind: type = np.int64) -> NDArray[Any]:
         """(n,) what is known of each entry of a column, cell by cell."""
-        table = np.array(known, dtype=kind)
+        table: NDArray[Any] = np.array(known, dtype=kind)
         return table if self.plain else table[self.codes[:, column] - self.starts[column]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Columns:
-    """A batch in canonical form (architecture decision 4): the same bits from Arrow, JSON and the cache.
+    """A batch in canonical form: the same bits from Arrow, JSON and the cache. Never changed; not frozen in type,
+    since twelve guarded assignments would cost a request 4 µs.
 
     Maps keep the order of their pairs, a duplicate key its first place and last value; null and NaN entries are
     dropped; lists of strings keep the first of equal elements; -0.0 is +0.0; values lie within the float32 range.
@@ -222,6 +279,10 @@ def hour_key(now: float) -> dict[str, str]:
     """The clock's text keys for lookups: hour "00".."23" and weekday "1".."7" (Monday is 1), both UTC."""
     hours = int(now) // 3600
     return dict(zip(CLOCK_KEYS, (f"{hours % 24:02d}", str((hours // 24 + 3) % 7 + 1)), strict=True))
+
+
+def _names(fields: Sequence[Field]) -> tuple[str, ...]:
+    return tuple(f.name for f in fields)
 
 
 def _numbers(fields: Sequence[Field]) -> tuple[Field, ...]:

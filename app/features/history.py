@@ -22,7 +22,6 @@ import numpy as np
 
 from app.features.columns import ABSENT, FLOAT32_MAX, Floats, Layout
 from app.features.ragged import segment_max, segment_sum
-from app.features.spec import Field
 
 MAGIC: Final = b"PLH1"  # the last byte is the format's version
 FINGERPRINT_BYTES: Final = 16
@@ -31,9 +30,9 @@ _HEADER: Final = struct.Struct("<4s16sqI")
 _NO_AS_OF: Final = -(2**63)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class History:
-    """What is known of a user, canonical and independent of the request, the time and the bundle.
+    """What is known of a user, canonical and independent of the request, the time and the bundle. Never changed.
 
     Parameters
     ----------
@@ -80,36 +79,42 @@ def parse_history(layout: Layout, raw: Mapping[str, Any]) -> History:
     outer: list[Any] = []
     inner_counts: list[int] = []
     inner: list[Any] = []
-    string_counts: list[int] = []
-    for field in layout.ragged:
-        value = get(field.name)
+    for name, nested, temporal in layout.numeric_shapes:
+        value = get(name)
         if value is None:
-            _absent(field, counts, inner_counts, string_counts)
+            counts.append(ABSENT)
+            if nested:
+                inner_counts.append(ABSENT)
             continue
-        if field.kind == "strings":
-            entries = dict.fromkeys(value, 1.0)
-            entries.pop(None, None)
-            string_counts.append(len(entries))
-        else:
-            entries = value if type(value) is dict else dict(value)
-            if field.nested:
-                entries, numbers = _flatten(field, entries)
-                inner_counts.append(len(numbers))
-                inner.extend(numbers)
-            counts.append(len(entries))
-            outer.extend(entries.values())
-        maps[field.name] = entries
-    values = np.array(outer + inner, dtype=np.float64)
+        entries = value if type(value) is dict else dict(value)
+        if nested:
+            entries, numbers = _flatten(entries, temporal)
+            inner_counts.append(len(numbers))
+            inner += numbers
+        maps[name] = entries
+        counts.append(len(entries))
+        outer += entries.values()
+    counts += inner_counts
+    for name in layout.string_names:
+        value = get(name)
+        if value is None:
+            counts.append(ABSENT)
+            continue
+        maps[name] = entries = dict.fromkeys(value, 1.0)
+        entries.pop(None, None)
+        counts.append(len(entries))
+    outer += inner
+    values = canonical(np.array(outer, dtype=np.float64))
     if np.isnan(values).any():  # null entries are rare: the common path pays for one check only
         return parse_history(layout, _without_nulls(layout, raw))
-    numbers = [get(f.name) for f in layout.user_numbers]
-    texts = tuple(get(f.name) for f in layout.user_texts)
-    known = bool(maps) or any(n is not None and n == n for n in numbers) or any(t is not None for t in texts)
+    own: list[Any] = [get(name) for name in layout.user_number_names]
+    texts = tuple([get(name) for name in layout.user_text_names])
+    known = bool(maps) or any(n is not None and n == n for n in own) or texts.count(None) < len(texts)
     return History(
-        scalars=canonical(np.array(numbers + counts + inner_counts + string_counts, dtype=np.float64)),
+        scalars=canonical(np.array(own + counts, dtype=np.float64)),
         texts=texts,
-        values=canonical(values),
-        maps=tuple(maps.get(f.name) for f in layout.keyed),
+        values=values,
+        maps=tuple([maps.get(name) for name in layout.keyed_names]),
         as_of=get("as_of"),
         empty=not known,
     )
@@ -120,24 +125,15 @@ def canonical(values: Floats) -> Floats:
     return np.minimum(np.maximum(values, -FLOAT32_MAX), FLOAT32_MAX) + 0.0
 
 
-def _absent(field: Field, counts: list[int], inner_counts: list[int], string_counts: list[int]) -> None:
-    if field.kind == "strings":
-        string_counts.append(ABSENT)
-        return
-    counts.append(ABSENT)
-    if field.nested:
-        inner_counts.append(ABSENT)
-
-
-def _flatten(field: Field, entries: Mapping[str, Any]) -> tuple[dict[str, float], list[float]]:
+def _flatten(entries: Mapping[str, Any], temporal: bool) -> tuple[dict[str, float], list[float]]:
     """A twice-nested map as its outer values by key, and all inner numbers in order."""
     rows = {k: _numbers(v) for k, v in entries.items() if v is not None}
-    if field.temporal:  # without a time there is nothing to remember of a key
+    if temporal:  # without a time there is nothing to remember of a key
         rows = {k: v for k, v in rows.items() if v}
     lengths = np.array([len(v) for v in rows.values()], dtype=np.int64)
     numbers = [n for row in rows.values() for n in row]
     values = canonical(np.array(numbers, dtype=np.float64))
-    totals = segment_max(values, lengths, 0.0) if field.temporal else segment_sum(values, lengths)
+    totals = segment_max(values, lengths, 0.0) if temporal else segment_sum(values, lengths)
     return dict(zip(rows, totals.tolist(), strict=True)), numbers
 
 

@@ -87,11 +87,11 @@ def assemble(layout: Layout, requests: Sequence[RawRequest]) -> Columns:
         numbers=user[:, 2:counts],
         campaign_numbers=row[:, :n_campaign],
         texts=_texts(
-            [[r.request.get(f.name) for r in requests] for f in layout.request_texts]
+            [[r.request.get(name) for r in requests] for name in layout.request_text_names]
             + [[h.texts[j] for h in histories] for j in range(len(layout.user_texts))],
             n_users,
         ),
-        campaign_texts=_texts([[c.get(f.name) for c in campaigns] for f in layout.campaign_texts], n_rows),
+        campaign_texts=_texts([[c.get(name) for c in campaigns] for name in layout.campaign_text_names], n_rows),
         counts=user[:, counts:lookups].astype(np.int64),
         values=histories[0].values if n_users == 1 else np.concatenate([h.values for h in histories]),
         segment_major=False,
@@ -108,30 +108,32 @@ def _unknown(layout: Layout) -> History:
 
 def _user_records(layout: Layout, requests: Sequence[RawRequest], histories: Sequence[History]) -> Floats:
     """(n_users, …) now, state, numbers, counts and lookups of each user, one below the other."""
-    n_own, n_scalars = len(layout.request_numbers), len(layout.user_numbers) + len(layout.segments)
-    records = np.empty((len(requests), 2 + n_own + n_scalars + len(layout.user_lookups)))
-    names, lookups = [f.name for f in layout.request_numbers], tuple(zip(layout.user_lookups, layout.user_slots))
+    names, plan = layout.request_number_names, layout.user_lookup_plan
+    first = 2 + len(names)
+    last = first + len(layout.user_numbers) + len(layout.segments)
+    records = np.empty((len(requests), last + len(plan)))
     for record, r, h in zip(records, requests, histories, strict=True):
-        record[: 2 + n_own] = [r.now, r.state, *map(r.request.get, names)]
-        record[2 + n_own : 2 + n_own + n_scalars] = h.scalars
-        keys = {**r.request, **hour_key(r.now)} if lookups else {}
-        record[2 + n_own + n_scalars :] = [_find(h.maps[slot], keys.get(k.key)) for k, slot in lookups]
-    _canonical_in_place(records[:, 2 : 2 + n_own])
-    _canonical_in_place(records[:, 2 + n_own + n_scalars :])
+        get, maps = r.request.get, h.maps
+        clock = hour_key(r.now).get
+        record[:first] = [r.now, r.state, *[get(name) for name in names]]
+        record[first:last] = h.scalars
+        record[last:] = [_find(maps[slot], clock(key) if timed else get(key)) for slot, key, timed in plan]
+    _canonical_in_place(records[:, 2:])
     return records
 
 
 def _row_records(layout: Layout, requests: Sequence[RawRequest], histories: Sequence[History], n_rows: int) -> Floats:
     """(n_rows, …) campaign numbers and lookups of each row."""
-    names, lookups = [f.name for f in layout.campaign_numbers], tuple(zip(layout.row_lookups, layout.row_slots))
+    names, plan = layout.campaign_number_names, layout.row_lookup_plan
     records = np.array(
         [
-            [*map(c.get, names), *(_find(h.maps[slot], c.get(k.key)) for k, slot in lookups)]
+            [get(name) for name in names] + [_find(maps[slot], get(key)) for slot, key in plan]
             for r, h in zip(requests, histories, strict=True)
-            for c in r.campaigns
+            for maps in (h.maps,)
+            for get in [c.get for c in r.campaigns]
         ],
         dtype=np.float64,
-    ).reshape(n_rows, len(names) + len(lookups))
+    ).reshape(n_rows, len(names) + len(plan))
     _canonical_in_place(records)
     return records
 
