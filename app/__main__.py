@@ -6,12 +6,13 @@ import argparse
 import contextlib
 import os
 import secrets
+import signal
 import socket
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 import uvicorn
 from pydantic import ValidationError
@@ -24,6 +25,7 @@ from app.settings import Settings
 MISTAKE: Final = 2
 FAILED: Final = 1
 _APP: Final = "app.main:app"
+_BACKLOG: Final = 2048
 _MULTIPROC: Final = "PROMETHEUS_MULTIPROC_DIR"
 
 
@@ -43,12 +45,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     if arguments.bundle is not None:
         os.environ["PLTV_BUNDLE"] = str(arguments.bundle)
-    _check_settings()
-    if arguments.workers > 1:
-        # One key for all workers, where none is configured: an identity must mean the same in each.
-        os.environ.setdefault("PLTV_IDENTITY_KEY", secrets.token_hex(32))
-    with _listen(arguments) as sock, _shared_metrics(arguments.workers):
+    settings = _check_settings()
+    if arguments.workers > 1 and settings.identity_key is None:
+        # An identity must mean the same in every worker.
+        os.environ["PLTV_IDENTITY_KEY"] = secrets.token_hex(32)
+        print("pltv: PLTV_IDENTITY_KEY is unset: a random one serves these workers until they stop", file=sys.stderr)
+    # uvicorn stops cleanly and then raises the signal again, which would end the process before it has tidied up.
+    signal.signal(signal.SIGTERM, _leave)
+    with contextlib.suppress(KeyboardInterrupt), _listen(arguments) as sock, _shared_metrics(arguments.workers):
         return _run(arguments.workers, sock)
+    return 0
 
 
 class _Parser(argparse.ArgumentParser):
@@ -84,12 +90,13 @@ def _within(text: str, low: int, high: int) -> int:
     return int(text)
 
 
-def _check_settings() -> None:
+def _check_settings() -> Settings:
     """Find a mistake here, once, rather than in every worker."""
     try:
         settings = Settings()
         key = settings.bundle_key
         check(settings.bundle, key=key.get_secret_value().encode() if key else None)
+        return settings
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         name = "PLTV_" + "_".join(str(part) for part in first["loc"]).upper()
@@ -115,17 +122,23 @@ def _listen(arguments: argparse.Namespace) -> Iterator[socket.socket]:
 
 
 def _bind(arguments: argparse.Namespace) -> socket.socket:
+    address: Any
     if arguments.uds is not None:
         _remove_stale(arguments.uds)
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        sock.bind(str(arguments.uds))
-        arguments.uds.chmod(0o666)
+        family, address = socket.AF_UNIX, str(arguments.uds)
     else:
-        family, _, _, _, address = socket.getaddrinfo(arguments.host, arguments.port, type=socket.SOCK_STREAM)[0]
-        sock = socket.socket(family, socket.SOCK_STREAM)
+        found = socket.getaddrinfo(arguments.host, arguments.port, type=socket.SOCK_STREAM)
+        family, _, _, _, address = found[0]
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(address)
-    sock.listen(2048)
+        sock.listen(_BACKLOG)
+    except OSError:
+        sock.close()
+        raise
+    if arguments.uds is not None:
+        arguments.uds.chmod(0o666)
     sock.set_inheritable(True)
     return sock
 
@@ -186,6 +199,10 @@ def _run(workers: int, sock: socket.socket) -> int:
     server = uvicorn.Server(config)
     server.run(sockets=[sock])
     return 0 if server.started else FAILED
+
+
+def _leave(*_: object) -> NoReturn:
+    raise SystemExit(0)
 
 
 def _exit(line: str) -> NoReturn:

@@ -23,7 +23,7 @@ from app.api import documentation, problems
 from app.api.batch import ROUTE as BATCH
 from app.api.batch import PredictBatch
 from app.api.bodies import Limits
-from app.api.endpoint import Edge, Endpoint, log_unexpected, reply, unexpected
+from app.api.endpoint import Edge, Endpoint, log_unexpected
 from app.api.features import Features
 from app.api.health import METRICS_TYPE, Health
 from app.api.models import Models
@@ -85,7 +85,7 @@ class Service(FastAPI):
             title="pltv",
             summary="Expected revenue of a mobile user, calibrated and in the order of its horizons.",
             lifespan=_lifespan,
-            exception_handlers={HTTPException: self._http_problem},
+            exception_handlers={HTTPException: self._told, Exception: self._told},
         )
         self.settings = settings
         self.telemetry = Telemetry(settings.deadline_ms / 1000.0)
@@ -109,19 +109,10 @@ class Service(FastAPI):
             await super().__call__(scope, receive, _one_line(send) if scope["type"] == "lifespan" else send)
 
     async def _through_fastapi(self, scope: Scope, receive: Receive, send: Send) -> None:
-        begun = False
-
-        async def watch(message: MutableMapping[str, Any]) -> None:
-            nonlocal begun
-            begun = begun or message["type"] == "http.response.start"
-            await send(message)
-
         try:
-            await super().__call__(scope, receive, watch)
-        except Exception as error:
+            await super().__call__(scope, receive, send)
+        except Exception as error:  # Starlette raises it again after it was told, for a server that would print it
             log_unexpected(error, "other")
-            if not begun:
-                await reply(send, UNEXPECTED.status, unexpected(UNEXPECTED), problems.MEDIA_TYPE)
 
     def open_door(self, endpoint: Endpoint) -> None:
         """Add an endpoint, under its path and where a proxy's `root_path` precedes it."""
@@ -147,15 +138,15 @@ class Service(FastAPI):
         self.open_door(Endpoint("/health/ready", "GET", health.ready, self.edge))
         self.open_door(Endpoint("/metrics", "GET", health.metrics, self.edge, media_type=METRICS_TYPE))
 
-    async def _http_problem(self, _: Request, error: Exception) -> Response:
-        """Told by Starlette: no such path, no such method."""
-        status = error.status_code if isinstance(error, HTTPException) else UNEXPECTED.status
-        headers = error.headers if isinstance(error, HTTPException) else None
-        detail = str(error.detail) if isinstance(error, HTTPException) else UNEXPECTED.title
-        document = problems.document(Kind(status, "http", detail), detail)
-        self.telemetry.request("other", status, 0.0)
-        media = problems.MEDIA_TYPE.decode()
-        return Response(problems.encode(document), status, headers=headers, media_type=media)
+    async def _told(self, _: Request, error: Exception) -> Response:
+        """What Starlette found: no such path, no such method; or what its own pages raised."""
+        kind, detail, headers = UNEXPECTED, UNEXPECTED.title, None
+        if isinstance(error, HTTPException):
+            detail, headers = str(error.detail), error.headers
+            kind = Kind(error.status_code, "http", detail)
+        self.telemetry.request("other", kind.status, 0.0)
+        body = problems.encode(problems.document(kind, detail))
+        return Response(body, kind.status, headers=headers, media_type=problems.MEDIA_TYPE.decode())
 
 
 def create_app(settings: Settings) -> Service:

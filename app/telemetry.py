@@ -61,9 +61,7 @@ _HISTOGRAMS: Final[Mapping[str, tuple[str, str, tuple[str, ...]]]] = {
 _MS: Final = 1e-3
 _BUCKETS: Final[Mapping[str, tuple[float, ...]]] = {
     "request": tuple(ms * _MS for ms in (0.25, 0.5, 0.75, 1, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 25, 50, 100)),
-    "stage": tuple(
-        ms * _MS for ms in (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2, 5, 10, 25, 100)
-    ),
+    "stage": tuple(ms * _MS for ms in (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2, 5, 10, 25, 100)),
     "slack": tuple(ms * _MS for ms in (0, 0.25, 0.5, 1, 2, 3, 4, 5, 6, 7, 8, 10, 15, 25, 50, 100)),
     "age": tuple(3600.0 * hours for hours in (0, 1, 6, 24, 3 * 24, 7 * 24, 14 * 24, 30 * 24, 90 * 24)),
     "rows": (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024),
@@ -311,7 +309,7 @@ def configure_logging(level: str) -> None:
     structlog.configure(
         processors=[*shared, structlog.processors.JSONRenderer(serializer=_json)],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),  # of the moment, not of the start
         cache_logger_on_first_use=False,
     )
     handler = logging.StreamHandler(sys.stderr)

@@ -1,0 +1,67 @@
+"""Tests of app.settings."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from app.settings import Settings
+
+UNITS = ("_ms", "_s", "_bytes")
+DIGEST = "a" * 64
+
+
+def test_every_setting_is_documented() -> None:
+    """One sentence each, as a field's description."""
+    for name, field in Settings.model_fields.items():
+        assert field.description, name
+        assert field.description.endswith("."), name
+
+
+def test_times_and_sizes_have_their_unit_in_the_name() -> None:
+    """Where the description speaks of seconds, milliseconds or bytes, so does the name."""
+    for name, field in Settings.model_fields.items():
+        assert field.description is not None
+        if re.search(r"(?i)\b(milli)?seconds\b|\bbytes\b", field.description) and field.annotation in (int, float):
+            assert name.endswith(UNITS), name
+
+
+def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under the prefix; lists are separated by commas."""
+    monkeypatch.setenv("PLTV_BUNDLE", "models/other")
+    monkeypatch.setenv("PLTV_DEADLINE_MS", "20")
+    monkeypatch.setenv("PLTV_API_TOKENS", f"{DIGEST}, {'b' * 64}")
+    monkeypatch.setenv("PLTV_TCF_PURPOSES", "1,7")
+    settings = Settings()
+    assert (settings.bundle, settings.deadline_ms) == (Path("models/other"), 20)
+    assert settings.api_tokens == {DIGEST, "b" * 64}
+    assert settings.tcf_purposes == {1, 7}
+
+
+def test_they_do_not_change() -> None:
+    """Frozen, and secrets do not show."""
+    settings = Settings(identity_key="secret")
+    with pytest.raises(ValidationError):
+        settings.deadline_ms = 9  # type: ignore[misc]
+    assert "secret" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"deadline_ms": 0},
+        {"api_tokens": "password"},
+        {"admin_token": "A" * 64},
+        {"tcf_purposes": "0"},
+        {"tcf_purposes": ""},
+        {"tcf_vendor_id": 70_000},
+        {"log_level": "loud"},
+    ],
+)
+def test_mistakes_are_refused(wrong: dict[str, object]) -> None:
+    """Above all a token where its hash belongs."""
+    with pytest.raises(ValidationError):
+        Settings(**wrong)  # type: ignore[arg-type]
