@@ -192,12 +192,15 @@ class Texts:
         Positions in `entries`.
     plain : bool
         Whether every cell is an entry of its own, column by column: `codes[i, j]` is `j · n + i`.
+    encoded : (encoder, ndarray) or None
+        What the last encoder made of them, for its next question.
     """
 
     entries: Sequence[str | None]
     starts: Sequence[int]
     codes: Ints
     plain: bool = False
+    encoded: tuple[object, Ints] | None = None
 
     def spread(self, column: int, known: Sequence[Any], kind: type = np.int64) -> NDArray[Any]:
         """(n,) what is known of each entry of a column, cell by cell."""

@@ -76,6 +76,7 @@ class TextEncoder:
         self.vocabularies = tuple(vocabularies)
         self.smoothing = smoothing
         self._offsets = np.cumsum([0, *(v.n_codes for v in self.vocabularies)])[:-1].astype(np.int64)
+        self._unseen = self._offsets + UNSEEN
         self.table = self._tables([v.sums for v in self.vocabularies])
 
     @classmethod
@@ -135,13 +136,18 @@ class TextEncoder:
             out[here] = self._take(self._tables(parts, counted=total[:, 0]), rows[here])
         return out
 
-    def unseen(self, texts: Texts) -> list[int]:
-        """How many cells of each encoded column were never seen in training."""
-        counts: list[int] = (self.codes(texts) == UNSEEN).sum(axis=0).tolist()
-        return counts
+    def unseen(self, texts: Texts) -> list[tuple[int, int]]:
+        """(column, cells never seen in training) of each encoded column that has such cells."""
+        never = self.rows_of(texts) == self._unseen
+        if not never.any():
+            return []
+        counts = never.sum(axis=0).tolist()
+        return [(column, n) for column, n in zip(self.columns, counts, strict=True) if n]
 
     def rows_of(self, texts: Texts) -> Ints:
-        """(n, n_encoded) the row of `table` that encodes each cell."""
+        """(n, n_encoded) the row of `table` that encodes each cell. Kept with the texts: they are asked for twice."""
+        if texts.encoded is not None and texts.encoded[0] is self:
+            return texts.encoded[1]
         entry: list[int] = []
         starts = texts.starts
         shifts = []
@@ -154,6 +160,7 @@ class TextEncoder:
         else:
             own = known[texts.codes[:, self.columns] + np.array(shifts, dtype=np.int64)]
         rows: Ints = own + self._offsets
+        texts.encoded = (self, rows)
         return rows
 
     def _take(self, table: Floats, rows: Ints) -> Floats:

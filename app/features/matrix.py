@@ -127,14 +127,10 @@ class FeaturePlan:
         return self._finish(columns, user, row)
 
     def unseen(self, columns: Columns) -> dict[str, int]:
-        """Encoded field → number of cells whose text was never seen in training."""
+        """Encoded field → number of cells whose text was never seen in training; fields without such are left out."""
         blocks = ((self.user_encoder, self.layout.texts, columns.texts),
                   (self.row_encoder, self.layout.campaign_texts, columns.campaign_texts))  # fmt: skip
-        return {
-            fields[column].name: n
-            for encoder, fields, texts in blocks
-            for column, n in zip(encoder.columns, encoder.unseen(texts), strict=True)
-        }
+        return {fields[column].name: n for encoder, fields, texts in blocks for column, n in encoder.unseen(texts)}
 
     def _finish(self, columns: Columns, user_encoded: Floats, row_encoded: Floats) -> Floats:
         base = self._base(columns, user_encoded, row_encoded)

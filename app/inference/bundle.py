@@ -15,15 +15,17 @@ from typing import Final
 
 from app.errors import BundleCorrupt, BundleError, BundleIncompatible, DeclarationError
 from app.features.spec import Declaration
+from app.features.twin import LIBRARY
 from app.inference.manifest import LOADABLE, MANIFEST, FileEntry, Manifest, current_platform, read_manifest
 
 __all__ = [
-    "CERTIFICATE", "DECLARATION", "ENSEMBLE", "GOLDEN", "MODELS", "PRIOR",
+    "CERTIFICATE", "DECLARATION", "ENSEMBLE", "FEATURES", "GOLDEN", "MODELS", "PRIOR",
     "Manifest", "check", "check_content", "current_platform", "read_manifest", "seal", "write",
 ]  # fmt: skip
 
 DECLARATION: Final = "declaration.json"
 ENSEMBLE: Final = "ensemble.json"
+FEATURES: Final = LIBRARY  # the compiled twin of the feature plan
 PRIOR: Final = "prior.json"
 CERTIFICATE: Final = "certificate.json"
 GOLDEN: Final = "golden.jsonl"
