@@ -1,4 +1,4 @@
-"""Raw rows of the data enter, the requests of `golden.jsonl` leave: every history state, and the odd shapes that callers send."""
+"""Raw rows of the data enter, the requests of `golden.jsonl` leave: every history state, and callers' odd shapes."""
 
 from __future__ import annotations
 

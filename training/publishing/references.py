@@ -1,4 +1,4 @@
-"""Predictions of the calibration slice enter; what bids are compared with, and what answers in the model's place, leave."""
+"""Predictions of the calibration slice enter; the references of bids and the priors of cohorts leave."""
 
 from __future__ import annotations
 

@@ -1,0 +1,228 @@
+"""The section `training:` of a declaration file: a YAML file enters, a checked declaration and configuration leave."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date, datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from app.errors import DeclarationError
+from app.features.spec import Declaration
+
+Share = Annotated[float, Field(gt=0.0, lt=1.0)]
+Positive = Annotated[float, Field(gt=0.0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    """A part of the configuration: immutable, and every key must be known."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SplitConfig(Section):
+    """Where in time the rows are cut: shares of the hour partitions, or the first hours of the later two parts.
+
+    `train_until` and `calibration_until` are exclusive ends; both or none.
+    """
+
+    calibration: Share = 0.15
+    validation: Share = 0.2
+    train_until: datetime | date | None = None
+    calibration_until: datetime | date | None = None
+
+    @model_validator(mode="after")
+    def _fits(self) -> SplitConfig:
+        if (self.train_until is None) != (self.calibration_until is None):
+            raise ValueError("train_until and calibration_until go together")
+        if self.calibration + self.validation >= 1.0:
+            raise ValueError("calibration and validation leave nothing to train on")
+        return self
+
+    def options(self) -> dict[str, Any]:
+        """As `training.data.splits.temporal_split` reads it."""
+        if self.train_until is not None:
+            return {"train_until": self.train_until, "calibration_until": self.calibration_until}
+        return {"calibration": self.calibration, "validation": self.validation}
+
+
+class MaturityConfig(Section):
+    """`as_of` is the time the labels were read; None counts every label as mature."""
+
+    as_of: datetime | date | None = None
+
+
+class BoosterConfig(Section):
+    """A gradient-boosted model: trees, leaves a tree, and what keeps them from learning noise."""
+
+    rounds: Count
+    leaves: Annotated[int, Field(ge=2)]
+    learning_rate: Positive
+    min_leaf: Count
+    l2: Annotated[float, Field(ge=0.0)] = 1.0
+    feature_fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    bagging_fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+
+
+class RegressorConfig(BoosterConfig):
+    """The conditional revenue of the gate's horizon, and the ratios of the other horizons to it.
+
+    `objective`: `lognormal` is least squares on log revenue of payers, `gamma` their mean with a log link, and
+    `tweedie` the mean of all buyers, those without revenue among them. `ratio_rounds` trees a horizon are added for
+    the ratio of its revenue to the gate's horizon's.
+    """
+
+    objective: Literal["lognormal", "gamma", "tweedie"] = "lognormal"
+    tweedie_power: Annotated[float, Field(gt=1.0, lt=2.0)] = 1.7
+    ratio_rounds: Annotated[int, Field(ge=0)] = 30
+
+
+class CalibrationConfig(Section):
+    """At most `max_knots` knots a curve, each standing for at least `min_events` buyers."""
+
+    max_knots: Annotated[int, Field(ge=1, le=64)] = 24
+    min_events: Count = 100
+
+
+class MultiplierConfig(Section):
+    """clip((ltv / reference)^alpha, lo, hi), with a reference a value of the campaign's column `by`.
+
+    A reference is shrunk to that of all rows as if by `prior_rows` more rows.
+    """
+
+    by: str
+    horizon: Count = 7
+    alpha: Positive = 1.0
+    lo: Positive = 0.1
+    hi: Positive = 10.0
+    prior_rows: Positive = 200.0
+
+    @model_validator(mode="after")
+    def _ordered(self) -> MultiplierConfig:
+        if self.lo >= self.hi:
+            raise ValueError("lo must be below hi")
+        return self
+
+
+class PriorConfig(Section):
+    """Cohorts that answer in the model's place, most specific first, shrunk to the next level by `prior_rows` rows."""
+
+    levels: tuple[tuple[str, ...], ...] = ()
+    prior_rows: Positive = 100.0
+
+
+class ReportConfig(Section):
+    """The validation report: bootstrap replicates of its intervals, trees a baseline, columns to look at bias in."""
+
+    replicates: Count = 200
+    baseline_rounds: Count = 120
+    cohorts: tuple[str, ...] = ()
+
+
+class MetaConfig(BoosterConfig):
+    """The meta-learner. `ship`: `auto` keeps it where it wins on the calibration rows, `always` in any case."""
+
+    ship: Literal["auto", "always"] = "auto"
+
+
+class TrainingConfig(Section):
+    """All of `training:`. `threads` is fixed so that the same data and seed give the same models."""
+
+    split: SplitConfig = SplitConfig()
+    maturity: MaturityConfig = MaturityConfig()
+    history_mask: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.15
+    folds: Annotated[int, Field(ge=2)] = 5
+    seed: Annotated[int, Field(ge=0)] = 7
+    threads: Count = 2
+    classifier: BoosterConfig
+    regressors: RegressorConfig
+    log_mean: BoosterConfig | None = None
+    meta: MetaConfig | None = None
+    calibration: CalibrationConfig = CalibrationConfig()
+    multiplier: MultiplierConfig
+    prior: PriorConfig = PriorConfig()
+    report: ReportConfig = ReportConfig()
+
+    @model_validator(mode="after")
+    def _has_log_mean(self) -> TrainingConfig:
+        if self.log_mean is None and (self.meta is None or self.meta.ship != "always"):
+            raise ValueError("log_mean, or meta with `ship: always`, must be there to learn E[log1p y]")
+        return self
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any], declaration: Declaration) -> TrainingConfig:
+        """Check a parsed section.
+
+        Raises
+        ------
+        DeclarationError
+            One line: the key, what was expected and what came.
+        """
+        try:
+            config = cls.model_validate(dict(raw))
+        except ValidationError as error:
+            raise DeclarationError(_one_line(error)) from None
+        horizons = declaration.targets.horizons
+        if config.multiplier.horizon not in horizons:
+            received = f"received {config.multiplier.horizon}"
+            raise DeclarationError(f"training.multiplier.horizon: expected one of {list(horizons)}, {received}")
+        texts = {f.name for s in ("request", "campaign") for f in declaration.scope(s) if f.kind == "category"}
+        named = {
+            "prior.levels": [name for level in config.prior.levels for name in level],
+            "report.cohorts": config.report.cohorts,
+            "multiplier.by": [config.multiplier.by],
+        }
+        for key, names in named.items():
+            if unknown := [name for name in names if name not in texts]:
+                expected = "a category of the request or campaign"
+                raise DeclarationError(f"training.{key}: expected {expected}, received {unknown[0]!r}")
+        return config
+
+
+def load(path: Path) -> tuple[Declaration, TrainingConfig]:
+    """Read a declaration file.
+
+    Parameters
+    ----------
+    path : Path
+        YAML, such as `config/smadex.yaml`.
+
+    Raises
+    ------
+    DeclarationError
+        One line that names the file and, where it can, the line or the key.
+    """
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DeclarationError(f"{path}: can not be read ({error.strerror})") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark is not None else ""
+        problem = getattr(error, "problem", None) or "not text"
+        raise DeclarationError(f"{path}{where}: not YAML ({problem})") from None
+    if not isinstance(raw, dict):
+        raise DeclarationError(f"{path}: expected a mapping, received {type(raw).__name__}")
+    try:
+        declaration = Declaration.from_dict(raw)
+        section = raw.get("training")
+        if not isinstance(section, dict):
+            raise DeclarationError(f"training: expected a mapping, received {type(section).__name__}")
+        return declaration, TrainingConfig.from_dict(section, declaration)
+    except DeclarationError as error:
+        raise DeclarationError(f"{path}: {error}") from None
+
+
+def _one_line(error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    where = ".".join(("training", *(str(part) for part in first["loc"])))
+    if first["type"] == "extra_forbidden":
+        return f"{where}: no such key"
+    if first["type"] == "missing":
+        return f"{where}: is missing"
+    received = "" if first["type"] == "value_error" else f", received {first['input']!r}"
+    return f"{where}: {first['msg'].removeprefix('Value error, ')}{received}"

@@ -1,0 +1,123 @@
+"""Uncalibrated predictions beside what came true enter; the whole `Calibration` and the projection's weights leave.
+
+Two kinds of rows are evidence: the later calibration slice, and the training rows under out-of-fold scores. The shape
+of every curve is fitted on both, since neither is resampled and together they hold several times the payers. The
+*level* is then moved to the later slice, which is nearest to what will be served, by as much as its noise allows
+(`calibration.shrunk_ratio`): a market that drifts is followed, one that does not is left alone. For money the drift is
+that of the number of payers: the sum of a slice's revenue is too noisy to tell a drift from a whale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from app.features.spec import HistoryState
+from app.inference.ensemble import Blend, blend, gate_and_conditional
+from app.inference.specification import Calibration, Curve, EnsembleSpec
+from training.config import CalibrationConfig
+from training.learning.boosting import Floats, Ints, Mask
+from training.learning.calibration import (
+    expected_revenue,
+    fit_log_mean,
+    fit_ltv,
+    fit_probability,
+    fit_states,
+    projection_weights,
+    shrunk_ratio,
+)
+from training.learning.labels import Labels
+from training.learning.tails import payers
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Rows to calibrate on.
+
+    Parameters
+    ----------
+    mix : Blend of n rows
+        Before calibration.
+    conditional : ndarray of shape (n_horizons, n), US dollars
+        E[y | buy] of the base models.
+    state : ndarray of shape (n,), int64
+        History state as the rows came.
+    labels : Labels of n rows
+    later : ndarray of shape (n,), bool
+        Rows of the calibration slice; the others are training rows, out of fold.
+    """
+
+    mix: Blend
+    conditional: Floats
+    state: Ints
+    labels: Labels
+    later: Mask
+
+    @classmethod
+    def of(
+        cls, raw: Floats, raw_meta: Floats | None, state: Ints, labels: Labels, later: Mask, spec: EnsembleSpec
+    ) -> Evidence:
+        """From raw scores of the base models, (n, n_base_outputs), and of the meta-learner."""
+        return cls(blend(raw, raw_meta, spec), gate_and_conditional(raw, spec)[1], state, labels, later)
+
+
+def fit_calibration(
+    evidence: Evidence, lost: Mapping[HistoryState, Blend], log_horizon: int, config: CalibrationConfig
+) -> tuple[Calibration, Floats]:
+    """Fit everything between raw predictions and the projection.
+
+    Parameters
+    ----------
+    evidence : Evidence
+    lost : mapping of HistoryState to Blend
+        Predictions, before calibration, for the later rows with their history out of sight.
+    log_horizon : int
+        Position of the horizon of E[log1p y].
+    config : CalibrationConfig
+
+    Returns
+    -------
+    calibration : Calibration
+    weights : ndarray of shape (n_horizons,)
+    """
+    mix, revenue, later = evidence.mix, evidence.labels.revenue, evidence.later
+    sizes = zip(revenue.T, evidence.conditional, strict=True)
+    target = np.stack([expected_revenue(y, size, evidence.state, config) for y, size in sizes])
+    curves = [fit_ltv(x, t, payers(y), config) for x, t, y in zip(mix.ltv, target, revenue.T, strict=True)]
+    factor = fit_states(_priced(mix.ltv, curves), target, evidence.state, len(HistoryState))
+    ltv = _priced(mix.ltv, curves) * factor.T[:, evidence.state]
+    drift = [_drift(mix.p_buyer, _paid(y), later) for y in revenue.T]
+    curves = [Curve(curve.x, curve.y * d) for curve, d in zip(curves, drift, strict=True)]
+    ltv *= np.array(drift)[:, None]
+    # A lost history changes what is known, not what the rows are worth in sum.
+    for state, blind in lost.items():
+        factor[state] = ltv[:, later].sum(axis=1) / _priced(blind.ltv, curves).sum(axis=1)
+    log_target = np.log1p(revenue[:, log_horizon])
+    buyer = evidence.labels.buyer
+    probability = _followed(fit_probability(mix.p_buyer, buyer, config), mix.p_buyer, buyer, later, 1.0)
+    log_mean = _followed(fit_log_mean(mix.log_mean, log_target, config), mix.log_mean, log_target, later, np.inf)
+    calibration = Calibration(p_buyer=probability, ltv=tuple(curves), state=factor, log_mean=log_mean)
+    return calibration, projection_weights(ltv, target)
+
+
+def _priced(ltv: Floats, curves: list[Curve]) -> Floats:
+    return np.stack([x * np.interp(np.log1p(x), c.x, c.y) for x, c in zip(ltv, curves, strict=True)])
+
+
+def _drift(prediction: Floats, target: Floats, later: Mask) -> float:
+    """Ratio of the later rows to that of all rows, so that only the change in time is told."""
+    known = np.isfinite(target)
+    level = float(target[known].sum()) / max(float(prediction[known].sum()), 1e-12)
+    return shrunk_ratio(prediction[later] * level, target[later])
+
+
+def _paid(y: Floats) -> Floats:
+    return np.where(np.isfinite(y), payers(y).astype(np.float64), np.nan)
+
+
+def _followed(curve: Curve, score: Floats, target: Floats, later: Mask, cap: float) -> Curve:
+    """Move a curve's level to the later rows, as far as their noise allows."""
+    drift = _drift(np.interp(score, curve.x, curve.y), target, later)
+    return Curve(curve.x, np.minimum(curve.y * drift, cap))

@@ -1,0 +1,36 @@
+"""What came true of a set of rows, as the learners read it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from training.learning.boosting import Floats, Mask
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """Outcomes of n rows.
+
+    Parameters
+    ----------
+    buyer : ndarray of shape (n,), float64
+        The gate: 0 or 1, NaN where it is not mature.
+    revenue : ndarray of shape (n, n_horizons), float64, US dollars
+        ≥ 0, NaN where the horizon is not mature.
+    """
+
+    buyer: Floats
+    revenue: Floats
+
+    def __len__(self) -> int:
+        return len(self.buyer)
+
+    def take(self, rows: Mask) -> Labels:
+        """The outcomes of some rows."""
+        return Labels(self.buyer[rows], self.revenue[rows])
+
+    def joined(self, other: Labels) -> Labels:
+        """These rows, then the others."""
+        return Labels(np.concatenate([self.buyer, other.buyer]), np.concatenate([self.revenue, other.revenue]))

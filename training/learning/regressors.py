@@ -1,0 +1,90 @@
+r"""Stage 2: what buyers pay. One booster a horizon, all over the same X with a log link: they merge into one library.
+
+The horizon of the gate, *the anchor* a, is learned first, from buyers who paid (`lognormal`: least squares on
+log y_a. A log-normal tail has a sample mean that does not settle, its logarithm does; the level of the mean is
+calibration's to find). The other horizons are ratios to it, learned from the same payers,
+
+    E[y_h | buy, x] = E[y_a | buy, x] · E[y_h / y_a | x],
+
+as further trees of a copy of the anchor's booster: the ratio has a fraction of the noise of the money, and horizons
+that share their trees rarely fall out of order. The ratio R is fitted by Poisson deviance with the anchor's score s as
+offset: label R·e^s with weight e^{-s} has the gradient e^f − R of the ratio's own score f.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import lightgbm as lgb
+import numpy as np
+
+from training.config import RegressorConfig
+from training.learning.boosting import Floats, Mask, Matrix, shifted
+from training.learning.labels import Labels
+
+LARGEST_RATIO = 0.995
+"""Quantile of R above which it is cut: a payer of a cent who then pays a hundred dollars is not a trend."""
+
+POISSON = {"objective": "poisson"}
+
+
+def fit_regressors(
+    matrix: Matrix, labels: Labels, rows: Mask, config: RegressorConfig, anchor: int
+) -> list[lgb.Booster]:
+    """Fit log E[y_h | buy, x] up to a constant a horizon.
+
+    Parameters
+    ----------
+    matrix : Matrix of n rows
+    labels : Labels of n rows
+    rows : ndarray of shape (n,), bool
+        Rows that may be seen.
+    config : RegressorConfig
+    anchor : int
+        Position of the gate's horizon.
+
+    Returns
+    -------
+    list of lightgbm.Booster, one a horizon
+    """
+    revenue = labels.revenue
+    known = rows & np.equal(labels.buyer, 1.0) & np.isfinite(revenue[:, anchor])
+    base = _fit_anchor(matrix, revenue[:, anchor], known, config)
+    paid = known & np.greater(np.nan_to_num(revenue[:, anchor]), 0.0)
+    score = np.zeros(len(labels))
+    score[paid] = matrix.scores(base, paid)
+    return [
+        base if h == anchor else _fit_ratio(matrix, base, score, revenue[:, h], revenue[:, anchor], paid, config)
+        for h in range(revenue.shape[1])
+    ]
+
+
+def _fit_anchor(matrix: Matrix, revenue: Floats, buyers: Mask, config: RegressorConfig) -> lgb.Booster:
+    if config.objective == "tweedie":
+        tweedie: dict[str, Any] = {"objective": "tweedie", "tweedie_variance_power": config.tweedie_power}
+        return matrix.fit(tweedie, revenue, buyers, config)
+    paid = buyers & np.greater(np.nan_to_num(revenue), 0.0)
+    if config.objective == "gamma":
+        return matrix.fit({"objective": "gamma"}, revenue, paid, config)
+    return matrix.fit({"objective": "regression"}, np.log(np.where(paid, revenue, 1.0)), paid, config)
+
+
+def _fit_ratio(
+    matrix: Matrix,
+    base: lgb.Booster,
+    score: Floats,
+    revenue: Floats,
+    anchor: Floats,
+    paid: Mask,
+    config: RegressorConfig,
+) -> lgb.Booster:
+    rows = paid & np.isfinite(revenue)
+    ratio = np.divide(revenue, anchor, out=np.zeros(len(revenue)), where=rows)
+    ratio = np.minimum(ratio, np.quantile(ratio[rows], LARGEST_RATIO))
+    level = float(np.log(max(ratio[rows].mean(), 1e-6)))
+    start = shifted(base, level)
+    if config.ratio_rounds == 0:
+        return start
+    offset = np.exp(score + level)
+    more = config.model_copy(update={"rounds": config.ratio_rounds})
+    return matrix.extend(start, POISSON, ratio / np.exp(level) * offset, 1.0 / offset, rows, more)

@@ -1,0 +1,203 @@
+"""Held-out rows enter; what the compiled ensemble and its baselines answer, and the report of it, leave."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from app.errors import DataError
+from app.features.columns import Layout
+from app.features.matrix import FeaturePlan
+from app.features.spec import Declaration, HistoryState
+from app.inference.ensemble import Ensemble
+from training.config import TrainingConfig
+from training.evaluation.baselines import Baseline, fit_baselines
+from training.evaluation.model_card import model_card
+from training.evaluation.report import evaluate, write_report
+from training.evaluation.rows import EvaluationRows, Oracle, Provenance, Scored
+from training.learning.boosting import Floats, Ints
+from training.publishing.assembling import Assembled
+from training.publishing.publish import versions
+from training.samples import LOST, Parts, Prepared, Sample, cohort
+
+MODEL = "pltv"
+MISSING = "(missing)"
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Where the report goes, and what it is of: the bundle's name, the data's folder, the hours of each part."""
+
+    directory: Path
+    name: str
+    data: Path
+    window: Mapping[str, Any]
+
+
+def judge(
+    what: Judged,
+    parts: Parts,
+    prepared: Prepared,
+    assembled: Assembled,
+    declaration: Declaration,
+    config: TrainingConfig,
+) -> dict[str, Any]:
+    """Score the compiled ensemble beside baselines fitted on the same X; write report, plots and model card.
+
+    Returns
+    -------
+    dict
+        The evaluation, as in `report.json`.
+    """
+    sample, targets = parts.validation, declaration.targets
+    rows = evaluation_rows(sample, declaration, config.report.cohorts, what.data)
+    X = prepared.plan.transform(sample.columns)
+    scored = [score(assembled.ensemble, X, sample.columns.row_state)]
+    scored += [score_baseline(one, X) for one in _baselines(prepared, declaration, config)]
+    evaluation = evaluate(
+        rows,
+        scored,
+        targets.horizons,
+        bootstrap_replicates=config.report.replicates,
+        seed=config.seed,
+        log_horizon=targets.log_mean,
+        simulated=score_lost(assembled.ensemble, prepared.plan, sample),
+    )
+    if assembled.comparison is not None:
+        evaluation["stacking"] = assembled.comparison.to_json()
+    context = _provenance(what, parts, assembled, declaration, config, generated=rows.oracle is not None)
+    importance = feature_importance(prepared.plan.names, assembled)
+    write_report(what.directory, evaluation, rows=rows, scored=scored, context=context, importance=importance)
+    (what.directory / "MODEL_CARD.md").write_text(model_card(evaluation, context), encoding="utf-8")
+    return evaluation
+
+
+def feature_importance(names: Sequence[str], assembled: Assembled) -> dict[str, dict[str, float]]:
+    """Gain of each feature in each base model."""
+    base = assembled.fitted[0]
+    gains = [booster.feature_importance("gain").tolist() for booster in base.boosters]
+    outputs = [output.name for output in base.library.outputs]
+    return {output: dict(zip(names, gain, strict=True)) for output, gain in zip(outputs, gains, strict=True)}
+
+
+def _baselines(prepared: Prepared, declaration: Declaration, config: TrainingConfig) -> list[Baseline]:
+    targets, labels = declaration.targets, prepared.labels
+    return fit_baselines(
+        prepared.X,
+        {h: labels.revenue[:, i] for i, h in enumerate(targets.horizons)},
+        labels.buyer,
+        horizons=targets.horizons,
+        seed=config.seed,
+        num_threads=config.threads,
+        params={"num_boost_round": config.report.baseline_rounds},
+        log_horizon=targets.log_mean,
+    )
+
+
+def _provenance(
+    what: Judged,
+    parts: Parts,
+    assembled: Assembled,
+    declaration: Declaration,
+    config: TrainingConfig,
+    *,
+    generated: bool,
+) -> Provenance:
+    refunds = sum(part.refunds for part in (parts.train, parts.calibration, parts.validation))
+    notes = [f"Revenues below zero, clipped at 0: {refunds:,}."]
+    if (comparison := assembled.comparison) is not None:
+        verb = "ships" if len(assembled.fitted) > 1 else "does not ship"
+        notes.append(
+            f"The meta-learner {verb}: on the calibration rows its squared log error is "
+            f"{comparison.squared_log_error_with:.5f} against {comparison.squared_log_error_without:.5f} without "
+            f"(z = {comparison.squared_log_error_z:+.1f}), its deviance differs by z = {comparison.deviance_z:+.1f}."
+        )
+    return Provenance(
+        name=what.name,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        data_start=what.window["train"]["first"],
+        data_end=what.window["validation"]["last"],
+        training_rows=len(parts.train),
+        calibration_rows=len(parts.calibration),
+        validation_rows=len(parts.validation),
+        seed=config.seed,
+        generated=generated,
+        label_unit=declaration.label_unit,
+        split="backtest" if config.maturity.as_of is None else "deployable",
+        versions=versions(),
+        notes=tuple(notes),
+    )
+
+
+def evaluation_rows(sample: Sample, declaration: Declaration, cohorts: Sequence[str], data: Path) -> EvaluationRows:
+    """What the predictors are judged by.
+
+    Parameters
+    ----------
+    sample : Sample of n rows
+    declaration : Declaration
+    cohorts : sequence of str
+        Text columns to look at bias in; the history state is added.
+    data : Path
+        Folder of the rows; its oracle is used where there is one.
+    """
+    layout = Layout(declaration)
+    groups = {name: _labels(cohort(layout, sample.columns, name)) for name in cohorts}
+    states = np.array([HistoryState(s).label for s in range(len(HistoryState))])
+    groups["history_state"] = states[sample.columns.row_state]
+    oracle = read_oracle(data, sample.row_id, declaration.targets.horizons)
+    buyer = np.nan_to_num(sample.labels.buyer)
+    return EvaluationRows(y=sample.labels.revenue, buyer=buyer, ids=sample.row_id, cohorts=groups, oracle=oracle)
+
+
+def read_oracle(data: Path, row_id: NDArray[np.object_], horizons: Sequence[int]) -> Oracle | None:
+    """The truth of generated rows, from `<data>.oracle.parquet`; None where there is no such file or it lacks a row.
+
+    Raises
+    ------
+    DataError
+        When the file can not be read.
+    """
+    path = data.with_name(data.name + ".oracle.parquet")
+    if not path.exists():
+        return None
+    names = ["p_buyer", *(f"e_d{h}" for h in horizons)]
+    try:
+        table = pq.read_table(path, columns=["row_id", *names])
+    except Exception as error:
+        raise DataError(f"{path}: can not be read ({str(error).splitlines()[0]})") from error
+    position = {identity: i for i, identity in enumerate(table["row_id"].to_pylist())}
+    found = np.array([position.get(identity, -1) for identity in row_id.tolist()], dtype=np.int64)
+    if len(found) == 0 or found.min() < 0:
+        return None
+    values = np.column_stack([table[name].to_numpy() for name in names])[found]
+    return Oracle(np.ascontiguousarray(values[:, 0]), np.ascontiguousarray(values[:, 1:]))
+
+
+def score(ensemble: Ensemble, X: Floats, state: Ints) -> Scored:
+    """The ensemble's answers."""
+    predictions = ensemble.predict(X, state)
+    return Scored(MODEL, predictions.p_buyer, predictions.ltv, predictions.log_mean)
+
+
+def score_lost(ensemble: Ensemble, plan: FeaturePlan, sample: Sample) -> dict[str, Scored]:
+    """The answers for the same rows with every history lost, by the label of the state."""
+    blind = {s.label: sample.in_state(plan.layout, s) for s in LOST}
+    return {label: score(ensemble, plan.transform(c), c.row_state) for label, c in blind.items()}
+
+
+def score_baseline(baseline: Baseline, X: Floats) -> Scored:
+    """A baseline's answers."""
+    answer = baseline.predict(X)
+    return Scored(baseline.name, answer.p_buyer, answer.ltv, answer.log_mean)
+
+
+def _labels(texts: NDArray[np.object_]) -> NDArray[np.str_]:
+    return np.array([MISSING if text is None else str(text) for text in texts.tolist()], dtype=np.str_)
