@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from app.inference.compiled import CompiledModel
 from app.inference.ordering import project
-from app.inference.specification import Calibration, EnsembleSpec, MultiplierSpec
+from app.inference.specification import GATED, Calibration, EnsembleSpec, MultiplierSpec
 
 __all__ = [
     "Blend", "Calibration", "Ensemble", "EnsembleSpec", "MultiplierSpec", "Predictions",
@@ -224,13 +224,22 @@ def _meta_matrix(raw: Floats, p: Floats, conditional: Floats, expected: Floats) 
 
 
 def _blend(raw: Floats, raw_meta: Floats | None, p: Floats, expected: Floats, spec: EnsembleSpec) -> Blend:
-    source, column = spec.log_mean_source
+    log_mean = _log_mean(raw, raw_meta, p, spec)
     if raw_meta is None:
-        return Blend(p, expected, np.maximum(raw[:, column], 0.0))
+        return Blend(p, expected, log_mean)
     correction = raw_meta.T[: len(spec.horizons)].copy()
     np.exp(np.minimum(correction, LINK_CAP, out=correction), out=correction)
-    log_mean = (raw_meta if source == "meta" else raw)[:, column]
-    return Blend(p, np.multiply(expected, correction, out=correction), np.maximum(log_mean, 0.0))
+    return Blend(p, np.multiply(expected, correction, out=correction), log_mean)
+
+
+def _log_mean(raw: Floats, raw_meta: Floats | None, p: Floats, spec: EnsembleSpec) -> Floats:
+    """E[log1p y], not below 0; a `gated` score is E[log1p y | buy] and still lacks p."""
+    source, column = spec.log_mean_source
+    score = (raw if source == "base" or raw_meta is None else raw_meta)[:, column]
+    if source == "base" and spec.base.outputs[column].link == GATED:
+        score = p * score
+    not_below_zero: Floats = np.maximum(score, 0.0)
+    return not_below_zero
 
 
 def _multiplier(ltv: Floats, advertisers: Sequence[str | None], spec: MultiplierSpec) -> Floats:

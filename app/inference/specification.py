@@ -17,8 +17,8 @@ from app.errors import BundleCorrupt
 
 Floats = NDArray[np.float64]
 
-LINKS = ("logit", "log", "identity")
 LOG_MEAN = "log_mean"
+GATED = "gated"  # conditional on buying: times the probability of the gate
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ class EnsembleSpec:
     horizons : tuple of int
         Days, rising.
     base : LibrarySpec
-        Outputs: `gate` (logit), one `d<days>` a horizon (log), then any with identity links.
+        Outputs: `gate` (logit), one `d<days>` a horizon (log), then any with identity or gated links.
     meta : LibrarySpec or None
         Outputs: one `d<days>` a horizon (log), then possibly `log_mean` (identity).
     calibration : Calibration
@@ -224,7 +224,9 @@ def _check_outputs(where: str, library: LibrarySpec, heads: Sequence[tuple[str, 
     outputs = [(o.name, o.link) for o in library.outputs]
     _expect(f"{where}.outputs", outputs[: len(heads)] == list(heads), f"{list(heads)} first, received {outputs}")
     rest = outputs[len(heads) :]
-    _expect(f"{where}.outputs", all(link == "identity" for _, link in rest), "identity links after the horizons")
+    allowed = ("identity", GATED) if where == "base" else ("identity",)
+    fits = all(link in allowed for _, link in rest)
+    _expect(f"{where}.outputs", fits, f"{' or '.join(allowed)} links after the horizons")
 
 
 def _check_calibration(calibration: Calibration, n_horizons: int) -> None:
