@@ -19,6 +19,7 @@ Floats = NDArray[np.float64]
 N_RANDOM: Final = 2000
 N_SPLITS: Final = 500
 FLOAT32_MAX: Final = float(np.finfo(np.float32).max)
+ZERO_THRESHOLD: Final = float(np.float32(1e-35))  # LightGBM's kZeroThreshold, the edge of its bin of zeros
 
 
 def certify(library: CompiledModel, boosters: Sequence[lgb.Booster], X_training: Floats, seed: int) -> dict[str, Any]:
@@ -101,7 +102,10 @@ def _threshold_rows(rng: np.random.Generator, boosters: Sequence[lgb.Booster], X
     below, above = np.nextafter(grid, np.float32(-np.inf)), np.nextafter(grid, np.float32(np.inf))
     moves = [at, grid.astype(np.float64), below.astype(np.float64), above.astype(np.float64)]
     rows = X[np.repeat(rng.integers(len(X), size=len(features)), len(moves))].copy()
-    rows[np.arange(len(rows)), np.repeat(features, len(moves))] = np.stack(moves, axis=1).ravel()
+    values = np.stack(moves, axis=1).ravel()
+    # LightGBM reads what is no larger than its zero threshold as 0 before it decides (c_api.cpp); trees do not.
+    values[np.abs(values) <= ZERO_THRESHOLD] = 0.0
+    rows[np.arange(len(rows)), np.repeat(features, len(moves))] = values
     return rows
 
 
