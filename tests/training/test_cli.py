@@ -1,0 +1,191 @@
+"""`pltv`: every command does what it says; a mistake is one line on stderr and exit code 2, a bad bundle 1."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.training.conftest import Tiny
+from training.cli import app
+from training.evaluation import baselines
+
+COMMANDS = ("generate", "train", "evaluate", "predict", "verify", "inspect", "push-features", "recompile")
+
+
+def run(capfd: pytest.CaptureFixture[str], *args: object) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of a command."""
+    with pytest.raises(SystemExit) as caught:
+        app([str(a) for a in args])
+    out, err = capfd.readouterr()
+    return int(caught.value.code or 0), out, err
+
+
+def mistake(result: tuple[int, str, str], code: int = 2) -> str:
+    """The one line of a mistake."""
+    assert result[0] == code
+    lines = [line for line in result[2].splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1
+    assert "Traceback" not in result[2]
+    return lines[0]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_is_complete(capfd: pytest.CaptureFixture[str], command: str) -> None:
+    """Every option of every command is explained."""
+    code, out, _ = run(capfd, command, "--help")
+    assert code == 0
+    options = [line.split() for line in out.splitlines() if line.lstrip().startswith("--")]
+    assert options
+    assert all(len(words) > 2 or words[0] == "--help" for words in options)
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("train", "--config", "config/smadex.yaml"),
+        ("generate", "--rows", "none", "--out", "x"),
+        ("generate", "--rows", "5", "--out", "x", "--start", "yesterday"),
+        ("tarin",),
+        ("train", "--config", "nowhere.yaml", "--data", "d", "--out", "m"),
+        ("predict", "--bundle", "b", "--data", "d", "--out", "o.csv", "--all", "--objective", "msle"),
+    ],
+)
+def test_a_wrong_command_line_is_one_line(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, args: tuple[str, ...]
+) -> None:
+    """Missing and impossible options, unknown commands, missing files."""
+    monkeypatch.chdir(tmp_path)
+    mistake(run(capfd, *args))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_generate_then_predict(capfd: pytest.CaptureFixture[str], tiny: Tiny, tmp_path: Path) -> None:
+    """Another seed is another day of the same market, which the bundle prices."""
+    day, out = tmp_path / "later", tmp_path / "later.csv"
+    code, said, _ = run(capfd, "generate", "--rows", 200, "--out", day, "--seed", 9, "--hours", 3)
+    assert code == 0
+    assert "200 rows in 3 hours" in said
+    assert run(capfd, "predict", "--bundle", tiny.trained.bundle, "--data", day, "--out", out, "--all")[0] == 0
+    assert len(out.read_text().splitlines()) == 201
+
+
+def test_verify_and_inspect_a_sound_bundle(capfd: pytest.CaptureFixture[str], tiny: Tiny) -> None:
+    """One says that it is sound, the other what is in it."""
+    bundle = tiny.trained.bundle
+    assert "sound" in run(capfd, "verify", "--bundle", bundle)[1]
+    assert "base.so" in run(capfd, "inspect", "--bundle", bundle)[1]
+    manifest = json.loads(run(capfd, "inspect", "--bundle", bundle, "--json")[1])
+    assert manifest["data_window"]["train"]["rows"] > 0
+
+
+def test_verify_refuses_a_changed_bundle_with_exit_code_1(
+    capfd: pytest.CaptureFixture[str], tiny: Tiny, tmp_path: Path
+) -> None:
+    """A byte of any kind of file changed, or no bundle at all."""
+    broken = tmp_path / "broken"
+    shutil.copytree(tiny.trained.bundle, broken)
+    path = broken / "ensemble.json"
+    path.write_bytes(path.read_bytes().replace(b"0", b"1", 1))
+    assert "ensemble.json" in mistake(run(capfd, "verify", "--bundle", broken), code=1)
+    mistake(run(capfd, "verify", "--bundle", tmp_path / "none"), code=1)
+
+
+def test_evaluate_judges_on_the_hours_that_trained_nothing(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tiny: Tiny
+) -> None:
+    """The same rows and figures as in the bundle's own report, beside five baselines and the oracle."""
+    monkeypatch.setitem(baselines.DEFAULTS, "num_boost_round", 4)
+    args = ("evaluate", "--bundle", tiny.trained.bundle, "--data", tiny.data, "--replicates", 10, "--threads", 1)
+    code, out, _ = run(capfd, *args, "--json")
+    assert code == 0
+    found = json.loads(out)
+    assert found["predictors"][0] == "pltv"
+    assert found["rows"] == tiny.trained.manifest.data_window["validation"]["rows"]
+    ours = found["amounts"]["pltv"]["d7"]["normalised_gini_oracle"]["value"]
+    assert ours == tiny.trained.evaluation["amounts"]["pltv"]["d7"]["normalised_gini_oracle"]["value"]
+
+
+def test_recompile_keeps_the_answers(capfd: pytest.CaptureFixture[str], tiny: Tiny, tmp_path: Path) -> None:
+    """Libraries are built anew from the models' texts, and the golden rows still agree."""
+    bundle = tmp_path / "tiny"
+    shutil.copytree(tiny.trained.bundle, bundle)
+    assert run(capfd, "recompile", "--bundle", bundle)[0] == 0
+    assert (bundle / "golden.jsonl").read_bytes() == (tiny.trained.bundle / "golden.jsonl").read_bytes()
+    assert run(capfd, "verify", "--bundle", bundle)[0] == 0
+
+
+@contextmanager
+def service(status: int, answer: dict[str, Any]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """A server that keeps what it is sent: its URL and the calls."""
+    calls: list[dict[str, Any]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            calls.append({"path": self.path, "token": self.headers.get("Authorization"), **body})
+            reply = json.dumps(answer or {"stored": len(body["users"]), "older": 0}).encode()
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(reply)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Keep quiet."""
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", calls
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.fixture
+def identified(tiny: Tiny, tmp_path: Path) -> Path:
+    """Twenty rows of one hour with a column of identities, every fourth missing."""
+    source = sorted(tiny.data.glob("datetime=*"))[0]
+    table = pq.read_table(next(source.glob("*.parquet")), partitioning=None).slice(0, 20)
+    who = [None if i % 4 == 0 else f"user-{i}" for i in range(20)]
+    folder = tmp_path / "users" / source.name
+    folder.mkdir(parents=True)
+    pq.write_table(table.append_column("who", pa.array(who, pa.string())), folder / "part-0.parquet")
+    return tmp_path / "users"
+
+
+def test_push_features_sends_histories_in_chunks(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tiny: Tiny, identified: Path
+) -> None:
+    """Rows with an identity, no request column among them, the hour as `as_of`, the token as bearer."""
+    monkeypatch.setenv("PLTV_TOKEN", "secret")
+    with service(200, {}) as (url, calls):
+        args = ("--config", tiny.config, "--data", identified, "--id-column", "who", "--url", url, "--chunk", 6)
+        code, out, _ = run(capfd, "push-features", *args)
+    assert code == 0
+    assert "15 histories stored" in out
+    assert [len(call["users"]) for call in calls] == [6, 6, 3]
+    assert {(call["path"], call["token"]) for call in calls} == {("/features", "Bearer secret")}
+    user = calls[0]["users"][0]
+    assert user["user_id"] == "user-1"
+    assert user["history"]["as_of"] == 1759276800
+    assert "country" not in user["history"]
+
+
+def test_push_features_says_what_is_wrong(capfd: pytest.CaptureFixture[str], tiny: Tiny, identified: Path) -> None:
+    """A missing column, a service that refuses, a service that is not there."""
+    args = ("push-features", "--config", tiny.config, "--data", identified)
+    assert "ifa" in mistake(run(capfd, *args, "--id-column", "ifa"))
+    with service(503, {"detail": "Redis could not confirm"}) as (url, _):
+        assert "Redis could not confirm" in mistake(run(capfd, *args, "--id-column", "who", "--url", url))
+    assert "can not be reached" in mistake(run(capfd, *args, "--id-column", "who", "--url", url))
