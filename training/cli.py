@@ -226,3 +226,7 @@ def _day(text: str) -> datetime.date:
         return datetime.date.fromisoformat(text)
     except ValueError:
         raise InputError(f"expected a day such as 2025-10-01, received {text!r}", "start") from None
+
+
+if __name__ == "__main__":
+    app()
