@@ -1,4 +1,4 @@
-"""What every test may ask for: a real Redis to use, and one to break."""
+"""What every test may ask for: a real Redis to use, one to break, and a market that the command line trained on."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ import hypothesis
 import pytest
 
 from tests.support import redis_process
+from tests.support.market import Market, build_market
 from tests.support.redis_process import RedisProcess
+from tests.support.service_process import ServiceProcess, serving_process
 
 # No deadline: the machine that runs this is shared, and no test asserts a time. In CI a failure must be the
 # change's own, so there the examples are the same at every run.
-hypothesis.settings.register_profile("desk", deadline=None)
-hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
+_PATIENT = hypothesis.settings(deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.register_profile("desk", _PATIENT)
+hypothesis.settings.register_profile("ci", _PATIENT, derandomize=True)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "desk")
 
 
@@ -36,6 +39,19 @@ def redis_server() -> Iterator[RedisProcess]:
     _require_binary()
     with redis_process.running() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Market:
+    """A generated market and the small bundle that `pltv train` made of it; read only."""
+    return build_market(tmp_path_factory.mktemp("market"))
+
+
+@pytest.fixture(scope="session")
+def service_process(trained: Market) -> Iterator[ServiceProcess]:
+    """That bundle, served by a process that the whole session shares."""
+    with serving_process(trained.bundle) as service:
+        yield service
 
 
 def _require_binary() -> None:
