@@ -22,7 +22,7 @@ from training.evaluation.baselines import Baseline, fit_baselines
 from training.evaluation.model_card import model_card
 from training.evaluation.report import evaluate, write_report
 from training.evaluation.rows import EvaluationRows, Oracle, Provenance, Scored
-from training.learning.boosting import Floats, Ints
+from training.learning.boosting import MAX_BIN, Floats, Ints
 from training.publishing.assembling import Assembled
 from training.publishing.publish import versions
 from training.samples import LOST, Parts, Prepared, Sample, cohort
@@ -96,7 +96,7 @@ def _baselines(prepared: Prepared, declaration: Declaration, config: TrainingCon
         horizons=targets.horizons,
         seed=config.seed,
         num_threads=config.threads,
-        params={"num_boost_round": config.report.baseline_rounds},
+        params={"num_boost_round": config.report.baseline_rounds, "max_bin": MAX_BIN},
         log_horizon=targets.log_mean,
     )
 
