@@ -22,6 +22,8 @@ from training.learning.boosting import Floats, Ints, Mask
 from training.learning.tails import payers, tail_smoothed
 
 LEAST = 1e-12
+BETWEEN_STATES = 0.15
+"""Standard deviation, before any row is seen, of how far a history state's ratio lies from that of all rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,7 @@ def fit_states(ltv: Floats, target: Floats, state: Ints, n_states: int) -> Float
     factor = np.ones((n_states, len(ltv)))
     for s in np.unique(state).tolist():
         for h in range(len(ltv)):
-            factor[s, h] = shrunk_ratio(ltv[h, state == s], target[h, state == s])
+            factor[s, h] = shrunk_ratio(ltv[h, state == s], target[h, state == s], BETWEEN_STATES)
     return factor
 
 
@@ -150,7 +152,7 @@ def expected_revenue(y: Floats, size: Floats, state: Ints, config: CalibrationCo
     bins = binned_ratio(np.log(sizes), ones, ratio, ones > 0, config)
     expected = np.interp(np.log(sizes), bins.score, bins.ratio)
     for s in np.unique(states).tolist():
-        expected[states == s] *= shrunk_ratio(expected[states == s], ratio[states == s])
+        expected[states == s] *= shrunk_ratio(expected[states == s], ratio[states == s], BETWEEN_STATES)
     target[paid] = sizes * expected
     return target
 
@@ -188,10 +190,16 @@ def _shrink(deviation: Floats, error: Floats) -> Floats:
     return np.asarray(weight * deviation)
 
 
-def shrunk_ratio(prediction: Floats, target: Floats) -> float:
-    """Σtarget / Σprediction of rows, shrunk to 1 as a lone bin is: nothing is changed that noise explains.
+def shrunk_ratio(prediction: Floats, target: Floats, between: float | None = None) -> float:
+    """Σtarget / Σprediction of rows, shrunk to 1 by its noise.
 
-    Rows whose target is NaN are left out.
+    Parameters
+    ----------
+    prediction, target : ndarray of shape (n,)
+        Rows whose target is NaN are left out.
+    between : float, optional
+        The standard deviation of true ratios around 1. Unless given it is read from this one: what noise explains is
+        then no change at all.
     """
     known = np.isfinite(target)
     prediction, target = prediction[known], target[known]
@@ -199,7 +207,9 @@ def shrunk_ratio(prediction: Floats, target: Floats) -> float:
         return 1.0
     ratio = _ratio(target, prediction)
     error = float(np.sqrt(np.sum((target - ratio * prediction) ** 2))) / float(prediction.sum())
-    return 1.0 + float(_shrink(np.array([ratio - 1.0]), np.array([error]))[0])
+    if between is None:
+        return 1.0 + float(_shrink(np.array([ratio - 1.0]), np.array([error]))[0])
+    return 1.0 + (ratio - 1.0) * between**2 / (between**2 + error**2)
 
 
 def _ratio(target: Floats, prediction: Floats) -> float:
