@@ -118,6 +118,14 @@ def test_without_a_meta_learner_the_base_answers(spec: EnsembleSpec) -> None:
     assert mix.log_mean.tolist() == [0.0, 0.5]
 
 
+def test_a_gated_score_is_weighed_by_the_probability(spec: EnsembleSpec) -> None:
+    """E[log1p y] is p · E[log1p y | buy] where the output is conditional on buying."""
+    base = LibrarySpec("base.so", N_FEATURES, (Output("gate", "logit"), *HEADS, Output("log_mean", "gated")))
+    gated = dataclasses.replace(spec, base=base, meta=None)
+    raw = np.array([[0.0, 0.0, 0.0, 0.0, 3.0], [math.log(3), 0.0, 0.0, 0.0, 2.0], [0.0, 0.0, 0.0, 0.0, -1.0]])
+    assert blend(raw, None, gated).log_mean.tolist() == pytest.approx([1.5, 1.5, 0.0])
+
+
 def test_extreme_scores_stay_finite(spec: EnsembleSpec) -> None:
     """Scores that no double can exponentiate neither overflow nor warn."""
     raw = np.array([[-1e6, 1e6, 1e6, 1e6], [1e6, -1e6, 1e6, -1e6]])
