@@ -19,8 +19,8 @@ from typing import Any, Final
 import redis
 import yaml
 
-from app.features.columns import Layout
 from app.features.history import pack, parse_history
+from app.features.layout import Layout
 from app.features.spec import Declaration
 from app.serving.near import MARKER_SHARE, NearTier
 

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from app.errors import DataError
-from app.features.columns import Columns, Layout
+from app.features.columns import Columns
+from app.features.layout import Layout
 from app.features.matrix import FeaturePlan
 from app.features.spec import Declaration
 from app.inference.manifest import Manifest

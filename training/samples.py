@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.errors import DataError
-from app.features.columns import Columns, Layout
+from app.features.columns import Columns
+from app.features.layout import Layout
 from app.features.matrix import FeaturePlan
 from app.features.spec import Declaration, HistoryState
 from training.data.dataset import Batch, Dataset, Partition, cells, concatenate

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from app.errors import DataError
-from app.features.columns import Layout
+from app.features.layout import Layout
 from app.features.matrix import FeaturePlan
 from app.features.spec import Declaration, HistoryState
 from app.inference.ensemble import Ensemble

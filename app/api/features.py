@@ -14,8 +14,8 @@ from app.api.problems import input_error
 from app.api.schemas import identity_model, user_model
 from app.api.slices import Pace, entries
 from app.errors import InputError
-from app.features.columns import Layout
 from app.features.history import History, parse_history
+from app.features.layout import Layout
 from app.serving.cache import HistoryCache
 from app.serving.identity import Identity
 from app.serving.store import BundleStore

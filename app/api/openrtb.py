@@ -12,9 +12,9 @@ from app.api.privacy import Gate
 from app.api.problems import input_error
 from app.api.schemas import MAX_CAMPAIGNS, campaign_model, field_names, request_model
 from app.errors import InputError
-from app.features.columns import Layout
 from app.features.countries import ALPHA2_BY_ALPHA3
 from app.features.history import History, parse_history
+from app.features.layout import Layout
 from app.features.spec import Field
 
 HOUR_S: Final = 3600

@@ -6,7 +6,8 @@ from typing import Final
 
 import numpy as np
 
-from app.features.columns import Columns, Floats, Ints, Layout
+from app.features.columns import Columns, Floats, Ints
+from app.features.layout import Layout
 from app.features.ragged import aggregate
 
 HOURS: Final = -1.0 / 3600.0  # (time - now) · HOURS is the age in hours

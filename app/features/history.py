@@ -20,7 +20,8 @@ from typing import Any, Final, cast
 
 import numpy as np
 
-from app.features.columns import ABSENT, FLOAT32_MAX, Floats, Layout
+from app.features.columns import ABSENT, FLOAT32_MAX, Floats
+from app.features.layout import Layout
 from app.features.ragged import segment_max, segment_sum
 
 MAGIC: Final = b"PLH1"  # the last byte is the format's version

@@ -16,8 +16,9 @@ import numpy as np
 
 from app.errors import BundleCorrupt, DeclarationError
 from app.features.aggregates import HOURS, Aggregates
-from app.features.columns import FLOAT32_MAX, NOT_FOUND, Columns, Floats, Ints, Layout
+from app.features.columns import FLOAT32_MAX, NOT_FOUND, Columns, Floats, Ints
 from app.features.encoders import FIRST, TextEncoder, Vocabulary
+from app.features.layout import Layout
 from app.features.ragged import MISSING
 from app.features.ranks import CohortRanks
 from app.features.scalars import Scalars

@@ -9,8 +9,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from app.features.columns import NOT_FOUND, Columns, Floats, Layout, Texts, hour_key
+from app.features.columns import NOT_FOUND, Columns, Floats, Texts, hour_key
 from app.features.history import History, canonical, parse_history
+from app.features.layout import Layout
 from app.features.spec import HistoryState
 
 NAN: Final = float("nan")

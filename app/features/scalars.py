@@ -8,8 +8,9 @@ from typing import Final
 import numpy as np
 
 from app.features.aggregates import HOURS
-from app.features.columns import Columns, Floats, Layout, Texts
+from app.features.columns import Columns, Floats, Texts
 from app.features.encoders import normalise
+from app.features.layout import Layout
 
 MONTHS: Final = (
     "january", "february", "march", "april", "may", "june",

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from app.errors import BundleCorrupt, BundleIncompatible
-from app.features.columns import Columns, Layout
+from app.features.columns import Columns
+from app.features.layout import Layout
 from app.features.matrix import FeaturePlan
 from app.features.parsing import assemble, request_from_json
 from app.features.spec import Declaration

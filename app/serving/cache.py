@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from app.features.columns import Layout
 from app.features.history import History, pack, packed_as_of, unpack
+from app.features.layout import Layout
 from app.features.spec import HistoryState
 from app.serving.breaker import Breaker
 from app.serving.joins import Lost

@@ -15,8 +15,8 @@ from typing import Final
 
 from cachetools import LRUCache
 
-from app.features.columns import Layout
 from app.features.history import History, unpack
+from app.features.layout import Layout
 
 # What an entry takes beside its buffer: key, record, `as_of`, expiry and its places in the cache's three dictionaries.
 # Measured with tracemalloc at 20,000 entries of 100 bytes; tests/serving/test_near.py measures it again.

@@ -20,8 +20,8 @@ from redis.exceptions import RedisError
 from redis.maint_notifications import MaintNotificationsConfig
 
 from app.errors import StoreUnavailable
-from app.features.columns import Layout
 from app.features.history import AS_OF_OFFSET, FINGERPRINT_BYTES, MAGIC
+from app.features.layout import Layout
 from app.serving.breaker import Breaker
 from app.serving.erasures import ErasureFeed
 from app.serving.joins import MAX_UNDER_WAY, JoinedReads, Lost, Reply

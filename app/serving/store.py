@@ -16,7 +16,7 @@ from typing import Any
 import structlog
 
 from app.errors import BundleCorrupt, BundleError, BundleIncompatible, NotReady
-from app.features.columns import Layout
+from app.features.layout import Layout
 from app.inference.manifest import MANIFEST
 from app.inference.predictor import Predictor
 from app.serving.observing import Observer

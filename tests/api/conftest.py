@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from app.features.columns import Layout
+from app.features.layout import Layout
 from app.features.spec import Declaration
 from tests.api.served import Served, serving, shop_bundle
 

@@ -10,7 +10,7 @@ from app.api.documentation import paths, schemas
 from app.api.examples import answer, bid_request
 from app.api.openrtb import Reader
 from app.api.privacy import Gate
-from app.features.columns import Layout
+from app.features.layout import Layout
 from app.features.spec import Declaration
 from tests.api.served import Served
 

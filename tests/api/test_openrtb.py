@@ -12,8 +12,8 @@ from app.api.openrtb import Call, Reader, Readers, country, identity
 from app.api.privacy import Gate
 from app.api.schemas import request_model
 from app.errors import InputError
-from app.features.columns import Layout
 from app.features.history import pack, parse_history
+from app.features.layout import Layout
 from app.features.spec import Declaration
 
 TS = 1_759_503_600

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import strategies as st
 
-from app.features.columns import Layout
+from app.features.layout import Layout
 from app.features.spec import Declaration
 
 SMALL: dict[str, Any] = {

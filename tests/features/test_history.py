@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.features.columns import ABSENT, FLOAT32_MAX, Layout
+from app.features.columns import ABSENT, FLOAT32_MAX
 from app.features.history import AS_OF_OFFSET, History, pack, packed_as_of, parse_history, unpack
+from app.features.layout import Layout
 from app.features.spec import Declaration
 from tests.features.conftest import HISTORIES, SMALL
 

@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.errors import BundleCorrupt, DeclarationError
-from app.features.columns import Columns, Layout
+from app.features.columns import Columns
 from app.features.history import pack, parse_history, unpack
+from app.features.layout import Layout
 from app.features.matrix import FeaturePlan
 from app.features.parsing import RawRequest, assemble, floor_hour, request_from_json
 from app.features.spec import Declaration, HistoryState
@@ -141,9 +142,8 @@ def test_features_equal_their_definitions(obj: dict[str, Any]) -> None:
 def test_absent_empty_and_zero_are_three_different_things() -> None:
     """An unknown map, a known empty one and one that holds a zero give three different lines."""
     base = {"now": NOW, "request": {}, "campaigns": [{"shop": "a"}], "state": "present"}
-    absent, empty, zero = (
-        _row(PLAN, {**base, "history": {"age": 1, **h}})[0] for h in ({}, {"spend": {}}, {"spend": {"a": 0}})
-    )
+    histories: list[dict[str, Any]] = [{}, {"spend": {}}, {"spend": {"a": 0}}]
+    absent, empty, zero = (_row(PLAN, {**base, "history": {"age": 1, **h}})[0] for h in histories)
     found = [(r["spend.count"], r["spend.sum"], r["spend@shop"]) for r in (absent, empty, zero)]
     assert [math.isnan(v) for v in found[0]] == [True] * 3
     assert found[1] == (0.0, 0.0, -1.0)

@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from app.errors import DeclarationError
-from app.features.columns import Layout, hour_key
+from app.features.columns import hour_key
+from app.features.layout import Layout
 from app.features.matrix import FeaturePlan
 from app.features.spec import AGGREGATES, Declaration, HistoryState
 from tests.features.conftest import SMALL

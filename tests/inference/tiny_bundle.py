@@ -11,7 +11,8 @@ from typing import Any
 import lightgbm as lgb
 import numpy as np
 
-from app.features.columns import Columns, Layout
+from app.features.columns import Columns
+from app.features.layout import Layout
 from app.features.matrix import FeaturePlan
 from app.features.parsing import assemble, request_from_json
 from app.features.spec import Declaration

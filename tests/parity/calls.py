@@ -10,7 +10,7 @@ from typing import Any
 from app.api.openrtb import Call, Reader
 from app.api.predict import UNKNOWN, WITHHELD, raw_request
 from app.api.privacy import Gate
-from app.features.columns import Layout
+from app.features.layout import Layout
 from app.features.parsing import RawRequest
 from app.features.spec import HistoryState
 from app.serving.cache import Found

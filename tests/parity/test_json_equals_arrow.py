@@ -11,8 +11,9 @@ import pyarrow as pa
 import pytest
 import yaml
 
-from app.features.columns import Columns, Layout
+from app.features.columns import Columns
 from app.features.history import pack, parse_history, unpack
+from app.features.layout import Layout
 from app.features.matrix import FeaturePlan
 from app.features.parsing import RawRequest, assemble
 from app.features.spec import Declaration, Field, HistoryState

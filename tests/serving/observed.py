@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from app.features.columns import Layout
 from app.features.history import History, parse_history
+from app.features.layout import Layout
 from app.features.spec import Declaration
 
 NOW = 1_760_000_400

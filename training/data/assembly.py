@@ -16,7 +16,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from app.errors import DataError
-from app.features.columns import NOT_FOUND, Columns, Floats, Ints, Layout, Texts, hour_key
+from app.features.columns import NOT_FOUND, Columns, Floats, Ints, Texts, hour_key
+from app.features.layout import Layout
 from app.features.spec import Field, HistoryState, Lookup
 from training.data.arrow import Coded, coded, numbers, positions
 from training.data.entries import Entries, read_entries

@@ -19,7 +19,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from app.errors import DataError
-from app.features.columns import Columns, Floats, Layout
+from app.features.columns import Columns, Floats
+from app.features.layout import Layout
 from app.features.spec import Declaration
 from training.data.arrow import numbers
 from training.data.assembly import cells, concatenate, naming, read_columns, whole

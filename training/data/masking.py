@@ -9,7 +9,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from app.features.columns import ABSENT, Columns, Floats, Ints, Layout, Texts
+from app.features.columns import ABSENT, Columns, Floats, Ints, Texts
+from app.features.layout import Layout
 from app.features.spec import HistoryState
 from training.data.arrow import Bools
 from training.data.entries import ranges

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from app.features.columns import Layout
+from app.features.layout import Layout
 from app.features.spec import Declaration
 from app.inference.ensemble import Ensemble, Predictions, meta_features
 from app.inference.specification import Calibration, EnsembleSpec, MultiplierSpec

@@ -16,7 +16,7 @@ from typing import Any
 import lightgbm as lgb
 
 from app.errors import BundleError
-from app.features.columns import Layout
+from app.features.layout import Layout
 from app.features.matrix import FeaturePlan
 from app.features.parsing import assemble, request_from_json
 from app.features.spec import Declaration

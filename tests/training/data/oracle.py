@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from app.features.columns import Columns, Layout, Texts
+from app.features.columns import Columns, Texts
+from app.features.layout import Layout
 from app.features.spec import Declaration, Field
 
 MAX = 3.4028234663852886e38
