@@ -14,6 +14,7 @@ from enum import IntEnum
 from typing import Any, Final
 
 from app.errors import DeclarationError
+from app.features.shape import check_shape
 
 SCALARS: Final = ("number", "category", "timestamp", "month", "version")
 RAGGED: Final = ("histogram", "timestamps", "strings", "nested_histogram", "nested_timestamps")
@@ -149,6 +150,7 @@ class Declaration:
         DeclarationError
             Naming the entry, what was expected and what came.
         """
+        check_shape(raw)
         fields = tuple(_fields(raw))
         declaration = cls(
             raw={k: v for k, v in raw.items() if k != "training"},
@@ -227,7 +229,7 @@ class Declaration:
         _subset("encoder", tuple(self.raw.get("encoder") or {}), ("min_count", "rate_smoothing", "value_smoothing"))
         for section in ("ratios", "products"):
             for name, pair in (self.raw.get(section) or {}).items():
-                if not isinstance(pair, Sequence) or isinstance(pair, str) or len(pair) != 2:
+                if len(pair) != 2:
                     raise DeclarationError(f"{section}.{name}: expected two feature names, received {pair!r}")
         for cohort in self.ranks.get("cohorts", ()):
             for key in cohort:
@@ -240,7 +242,7 @@ def _fields(raw: Mapping[str, Any]) -> Iterator[Field]:
     for scope in ("request", "campaign", "user"):
         for name, entry in _need(raw, scope, Mapping).items():
             where = f"{scope}.{name}"
-            if not isinstance(entry, Mapping) or "kind" not in entry:
+            if "kind" not in entry:
                 raise DeclarationError(f"{where}: expected a mapping with `kind`, received {entry!r}")
             kind = entry["kind"]
             if kind not in SCALARS + RAGGED:
