@@ -39,9 +39,12 @@ def replay(path: Path, answer: Answer, tolerance: float = 0.0) -> None:
     Raises
     ------
     BundleCorrupt
-        Naming the row and the field that disagree.
+        Naming the row and the field that disagree; also where there is no row, which would prove nothing.
     """
-    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+    lines = path.read_bytes().splitlines()
+    if not lines:
+        raise BundleCorrupt(f"{path.name}: expected rows, received none")
+    for number, line in enumerate(lines, start=1):
         request, expected = _parse(path.name, number, line)
         received = _answers(answer(request))
         if len(expected) != len(received):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -113,7 +113,8 @@ def _writer(out: Path, names: Sequence[str]) -> Iterator[_Write]:
     except OSError as error:
         raise InputError(f"can not be written ({error.strerror})", str(out)) from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # where the folder is none, there is nothing to remove
+            partial.unlink()
 
 
 @contextmanager
