@@ -16,10 +16,10 @@ from typing import Any, Final, NoReturn
 
 import uvicorn
 from pydantic import ValidationError
-from uvicorn.supervisors import Multiprocess
 
 from app.errors import BundleError
 from app.inference.bundle import check
+from app.server import Server, Workers
 from app.settings import Settings
 
 MISTAKE: Final = 2
@@ -194,9 +194,9 @@ def _run(workers: int, sock: socket.socket) -> int:
         timeout_graceful_shutdown=10,
     )
     if workers > 1:
-        Multiprocess(config, sockets=[sock]).run()
+        Workers(config, sockets=[sock]).run()
         return 0
-    server = uvicorn.Server(config)
+    server = Server(config)
     server.run(sockets=[sock])
     return 0 if server.started else FAILED
 
