@@ -103,6 +103,7 @@ class ServiceProcess:
 
     def stop(self) -> int:
         """SIGTERM; its exit code."""
+        self.client.close()  # an idle connection would be waited for
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(STOP_SECONDS)
 
