@@ -45,7 +45,8 @@ class Pool:
 
     def __init__(self, predictor: Predictor, bodies: list[Json]) -> None:
         self.predictor = predictor
-        self.requests = [raw(reader(predictor.layout), body) for body in bodies]
+        read = reader(predictor.layout)
+        self.requests = [raw(read, body) for body in bodies]
         self.alone = [self.answers([request])[0] for request in self.requests]
 
     def answers(self, requests: list[RawRequest]) -> list[bytes]:
