@@ -69,14 +69,16 @@ class TextEncoder:
     ----------
     table : ndarray of shape (Σ n_codes, 3), float64
         Rate, value and frequency of every code of every column, one column below the other.
+    offsets : ndarray of shape (n_encoded,), int64
+        The row of each column's code 0.
     """
 
     def __init__(self, columns: Sequence[int], vocabularies: Sequence[Vocabulary], smoothing: tuple[float, float]):
         self.columns = tuple(columns)
         self.vocabularies = tuple(vocabularies)
         self.smoothing = smoothing
-        self._offsets = np.cumsum([0, *(v.n_codes for v in self.vocabularies)])[:-1].astype(np.int64)
-        self._unseen = self._offsets + UNSEEN
+        self.offsets = np.cumsum([0, *(v.n_codes for v in self.vocabularies)])[:-1].astype(np.int64)
+        self._unseen = self.offsets + UNSEEN
         self.table = self._tables([v.sums for v in self.vocabularies])
 
     @classmethod
@@ -108,7 +110,7 @@ class TextEncoder:
 
     def codes(self, texts: Texts) -> Ints:
         """(n, n_encoded) codes, each column counted from its own 0."""
-        return self.rows_of(texts) - self._offsets
+        return self.rows_of(texts) - self.offsets
 
     def transform(self, texts: Texts) -> Floats:
         """(n, n_encoded · 3) rate, value and frequency of each encoded column."""
@@ -132,7 +134,7 @@ class TextEncoder:
             own = np.zeros_like(total)
             for j in range(len(self.columns)):
                 np.add.at(own, rows[here, j], weights[here])
-            parts = np.split(total - own, self._offsets[1:])
+            parts = np.split(total - own, self.offsets[1:])
             out[here] = self._take(self._tables(parts, counted=total[:, 0]), rows[here])
         return out
 
@@ -159,7 +161,7 @@ class TextEncoder:
             own = known.reshape(len(self.columns), len(texts.codes)).T
         else:
             own = known[texts.codes[:, self.columns] + np.array(shifts, dtype=np.int64)]
-        rows: Ints = own + self._offsets
+        rows: Ints = own + self.offsets
         texts.encoded = (self, rows)
         return rows
 

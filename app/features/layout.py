@@ -1,4 +1,4 @@
-"""`Layout`: where each declared field lies in `Columns` and in a packed history. A declaration enters, positions leave."""
+"""`Layout`: where each declared field lies in `Columns` and in a packed history: a declaration as positions."""
 
 from __future__ import annotations
 

@@ -19,6 +19,7 @@ from app.features.aggregates import HOURS, Aggregates
 from app.features.columns import FLOAT32_MAX, NOT_FOUND, Columns, Floats, Ints
 from app.features.encoders import FIRST, TextEncoder, Vocabulary
 from app.features.layout import Layout
+from app.features.parsing import RawRequest, assemble
 from app.features.ragged import MISSING
 from app.features.ranks import CohortRanks
 from app.features.scalars import Scalars
@@ -68,7 +69,7 @@ class FeaturePlan:
         derived += [(f"{n}.rank", "ranks") for n in self._ranked]
         places = {f.name: (True, j) for j, f in enumerate(self.layout.texts)}
         places |= {f.name: (False, j) for j, f in enumerate(self.layout.campaign_texts)}
-        self._cohort_places = [places[key] for key in self._cohort_keys()]
+        self.cohort_places = [places[key] for key in self._cohort_keys()]
         self.names = tuple(n for n, _ in kept + derived)
         self.groups = tuple(g for _, g in kept + derived)
         if len(set(self.names)) != len(self.names):
@@ -113,6 +114,26 @@ class FeaturePlan:
             return self.twin.transform(columns)
         encoded = self.user_encoder.transform(columns.texts), self.row_encoder.transform(columns.campaign_texts)
         return self._finish(columns, *encoded)
+
+    def transform_requests(self, requests: Sequence[RawRequest]) -> tuple[Floats, Ints, dict[str, int]]:
+        """Features of requests as they were parsed.
+
+        Parameters
+        ----------
+        requests : sequence of RawRequest, length ≥ 1
+
+        Returns
+        -------
+        X : ndarray of shape (n_rows, len(names)), as of `transform`
+        state : ndarray of shape (n_rows,), int64
+            The history state of each row.
+        unseen : dict of str to int
+            As of `unseen`.
+        """
+        if self.twin is not None and (found := self.twin.requests.transform(requests)) is not None:
+            return found
+        columns = assemble(self.layout, requests)
+        return self.transform(columns), columns.row_state, self.unseen(columns)
 
     def transform_out_of_fold(self, columns: Columns, gate: Floats, revenue: Floats, fold: Ints) -> Floats:
         """X of the training rows, target statistics taken from the other folds only.
@@ -226,7 +247,7 @@ class FeaturePlan:
         """
         found: list[tuple[Sequence[str | None], Ints | None]] = []
         one_row_each = columns.one_row_each
-        for of_user, j in self._cohort_places:
+        for of_user, j in self.cohort_places:
             texts = columns.texts if of_user else columns.campaign_texts
             entries = texts.entries[texts.starts[j] : texts.starts[j + 1]]
             if texts.plain and (one_row_each or not of_user):

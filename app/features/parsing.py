@@ -73,7 +73,7 @@ def assemble(layout: Layout, requests: Sequence[RawRequest]) -> Columns:
     Columns
         Users in the order of the requests, rows in the order of their campaigns, values user by user.
     """
-    unknown = _unknown(layout)
+    unknown = unknown_history(layout)
     histories = [r.history or unknown for r in requests]
     campaigns = [c for r in requests for c in r.campaigns]
     n_users, n_rows = len(requests), len(campaigns)
@@ -102,7 +102,7 @@ def assemble(layout: Layout, requests: Sequence[RawRequest]) -> Columns:
 
 
 @lru_cache(maxsize=8)
-def _unknown(layout: Layout) -> History:
+def unknown_history(layout: Layout) -> History:
     """The history of a user of whom nothing is known."""
     return parse_history(layout, {})
 

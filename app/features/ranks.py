@@ -7,7 +7,7 @@ table look-up.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,6 +78,11 @@ class CohortRanks:
         quantiles = self.quantiles[self.rows_of(texts, len(values))]
         below = (quantiles < values[:, :, None]).sum(axis=2)
         return np.where(np.isnan(values), np.nan, below / quantiles.shape[2])
+
+    def id_of(self, key: int) -> Callable[[str], int]:
+        """Text → id of one key, 0 where it was not seen in training."""
+        ids = self.ids[key]
+        return lambda text: ids.get(normalise(text), 0)
 
     def rows_of(self, texts: Sequence[tuple[Sequence[str | None], Ints | None]], n: int) -> Ints:
         """(n,) the row of `quantiles` that ranks each row; codes None: entry i is row i's."""

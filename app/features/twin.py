@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from app.errors import BundleCorrupt
 from app.features.columns import Columns, Floats, Ints
 from app.features.native import Library
+from app.features.objects import RequestTwin
 
 if TYPE_CHECKING:
     from app.features.matrix import FeaturePlan
@@ -51,6 +52,11 @@ class Twin:
     plan : FeaturePlan
         Whose tables it reads; kept alive by the twin.
 
+    Attributes
+    ----------
+    requests : RequestTwin
+        The way from requests to X without `Columns`.
+
     Raises
     ------
     BundleCorrupt
@@ -73,6 +79,7 @@ class Twin:
         self._tables = _tables(plan)  # the structure holds bare addresses
         self._plan = _Plan(**_sizes(plan), **{name: t.ctypes.data for name, t in self._tables.items()})
         self._plan_address = ctypes.addressof(self._plan)
+        self.requests = RequestTwin(self._library, plan, self._plan_address)
 
     def accepts(self, columns: Columns) -> bool:
         """Whether the rows stand in the order of their users, as the parsers leave them."""

@@ -17,10 +17,9 @@ from typing import Any, Final, TypeVar
 import numpy as np
 
 from app.errors import NotReady
-from app.features.columns import Columns, Floats
+from app.features.columns import Floats
 from app.features.encoders import normalise
-from app.features.matrix import FeaturePlan
-from app.features.parsing import RawRequest, assemble
+from app.features.parsing import RawRequest
 from app.inference.ensemble import Predictions
 from app.serving.observing import Observer
 from app.serving.store import BundleStore, Live
@@ -82,7 +81,6 @@ class Batcher:
     def __init__(self, store: BundleStore, telemetry: Observer) -> None:
         self._store, self._observer = store, telemetry
         self._waiting: deque[_Ticket] = deque()
-        self._uncounted: list[tuple[FeaturePlan, Columns]] = []
 
     def submit(self, request: RawRequest, deadline: float) -> asyncio.Future[Answer]:
         """Queue a request for the flush at the end of this turn.
@@ -117,7 +115,6 @@ class Batcher:
         while rest:
             batch = _next_batch(rest, _rows)
             answers += self._predict(live, batch)
-        self._count_unseen()
         return answers
 
     def _flush(self) -> None:
@@ -135,7 +132,6 @@ class Batcher:
         self._settle(in_time, lambda requests: self._predict(live, requests))
         late = [t for t in tickets if t.deadline <= now]
         self._settle(late, lambda requests: [prior_answer(live, r) for r in requests])
-        loop.call_soon(self._count_unseen)  # after the answers: nobody waits for a statistic
 
     def _settle(self, tickets: Sequence[_Ticket], predict: Callable[[list[RawRequest]], list[Answer]]) -> None:
         if not tickets:
@@ -154,23 +150,17 @@ class Batcher:
 
     def _predict(self, live: Live, requests: Sequence[RawRequest]) -> list[Answer]:
         start = perf_counter()
-        columns = assemble(live.layout, requests)
-        X = live.predictor.plan.transform(columns)
+        X, state, unseen = live.predictor.plan.transform_requests(requests)
         features = perf_counter()
-        predictions = live.predictor.ensemble.predict(X, columns.row_state)
+        predictions = live.predictor.ensemble.predict(X, state)
         answers = _split(live, requests, predictions, _multiplier(live, predictions.ltv, requests))
         self._observer.stage("features", features - start)
         self._observer.stage("models", perf_counter() - features)
         self._observer.batch_rows(len(X))
         self._observer.corrections(int(predictions.corrected.sum()))
-        self._uncounted.append((live.predictor.plan, columns))
+        for field, n in unseen.items():
+            self._observer.unseen(field, n)
         return answers
-
-    def _count_unseen(self) -> None:
-        uncounted, self._uncounted = self._uncounted, []
-        for plan, columns in uncounted:
-            for field, n in plan.unseen(columns).items():
-                self._observer.unseen(field, n)
 
 
 def prior_answer(live: Live, request: RawRequest) -> Answer:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,9 @@ from hypothesis import strategies as st
 
 from app.errors import BundleCorrupt
 from app.features.columns import Columns
+from app.features.history import pack, unpack
 from app.features.matrix import FeaturePlan
+from app.features.objects import MOST_REMEMBERED, Memo
 from app.features.parsing import RawRequest, assemble, request_from_json
 from app.features.ragged import natural_log
 from app.features.spec import Declaration, HistoryState
@@ -46,6 +49,49 @@ def test_requests_give_the_same_bits(plans: tuple[FeaturePlan, FeaturePlan], obj
     """Any requests, alone and joined."""
     columns = assemble(LAYOUT, [request_from_json(LAYOUT, o) for o in objects])
     assert plans[0].transform(columns).tobytes() == plans[1].transform(columns).tobytes()
+
+
+@settings(max_examples=150)
+@given(objects=st.lists(REQUESTS, min_size=1, max_size=6))
+def test_requests_need_no_columns(plans: tuple[FeaturePlan, FeaturePlan], objects: list[dict[str, Any]]) -> None:
+    """Read straight from Python's objects: the same X, states and unseen texts, inline and from the cache."""
+    requests = [request_from_json(LAYOUT, o) for o in objects]
+    expected = plans[0].transform_requests(requests)
+    for r in (requests, [_cached(r) for r in requests]):
+        X, state, unseen = plans[1].transform_requests(r)
+        assert X.tobytes() == expected[0].tobytes()
+        assert (state.tolist(), unseen) == (expected[1].tolist(), expected[2])
+
+
+def _cached(r: RawRequest) -> RawRequest:
+    if r.history is None:
+        return r
+    return RawRequest(r.now, r.request, r.campaigns, unpack(LAYOUT, pack(LAYOUT, r.history)), r.state)
+
+
+def test_what_is_no_dictionary_is_left_to_python(plans: tuple[FeaturePlan, FeaturePlan]) -> None:
+    """Any mapping is a request; only dictionaries are read without Python."""
+    request = RawRequest(NOW, MappingProxyType({"country": "us"}), [{"shop": "a"}], None, HistoryState.NEW)
+    assert plans[1].twin is not None
+    assert plans[1].twin.requests.transform([request]) is None
+    assert plans[1].transform_requests([request])[0].tobytes() == plans[0].transform_requests([request])[0].tobytes()
+
+
+def test_a_wrong_type_is_an_error_and_not_a_number(plans: tuple[FeaturePlan, FeaturePlan]) -> None:
+    """What no validator lets through raises, as in Python."""
+    for plan in plans:
+        request = RawRequest(NOW, {"price": "12"}, [{"shop": "a", "bid": object()}], None, HistoryState.NEW)
+        with pytest.raises((TypeError, ValueError)):
+            plan.transform_requests([request])
+
+
+def test_texts_without_end_are_not_remembered_without_end() -> None:
+    """The memory of a column is bounded, its answers are not."""
+    memo = Memo(len)
+    assert [memo["x" * n] for n in (1, 2, 2)] == [1, 2, 2]
+    memo.update((str(i), 0) for i in range(MOST_REMEMBERED))
+    assert memo["never"] == 5
+    assert "never" not in memo
 
 
 @given(st.lists(st.floats(1e-300, 1e300), min_size=1, max_size=50))

@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import NotReady
-from app.features.columns import Columns, Floats
-from app.features.parsing import RawRequest
+from app.features.columns import Floats, Ints
+from app.features.parsing import RawRequest, assemble
 from app.features.spec import HistoryState
 from app.inference.ensemble import Predictions
 from app.inference.prior import Prior
@@ -34,16 +34,15 @@ PRIOR = Prior(
 class Plan:
     """Features: price, spend lookup of the campaign's bundle."""
 
-    def transform(self, columns: Columns) -> Floats:
-        """Raises, as a faulty feature would, where a price is `FAULT`."""
+    def transform_requests(self, requests: Sequence[RawRequest]) -> tuple[Floats, Ints, dict[str, int]]:
+        """Raises, as a faulty feature would, where a price is `FAULT`; unseen are campaigns of no bundle."""
+        columns = assemble(LAYOUT, requests)
         price = columns.numbers[columns.owner, 0]
         if (price == FAULT).any():
             raise FloatingPointError("feature")
-        return np.column_stack((price, np.nan_to_num(columns.row_lookups[:, 0], neginf=0.0)))
-
-    def unseen(self, columns: Columns) -> dict[str, int]:
-        """Campaigns of no bundle."""
-        return {"bundle": sum(text is None for text in columns.campaign_texts.entries[: columns.n_rows])}
+        unseen = sum(text is None for text in columns.campaign_texts.entries[: columns.n_rows])
+        X = np.column_stack((price, np.nan_to_num(columns.row_lookups[:, 0], neginf=0.0)))
+        return X, columns.row_state, {"bundle": unseen}
 
 
 class Ensemble:

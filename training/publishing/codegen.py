@@ -7,6 +7,7 @@ import os
 import shlex
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,7 @@ BLOCK_ROWS = 64
 NODES_PER_UNIT = 800  # generated code of about half an instruction cache (32 KB)
 # Contraction would fuse a product and a sum into one rounding where the machine can (arm64), and change bits.
 FLAGS = ("-O1", "-fPIC", "-std=gnu11", "-ffp-contract=off", "-fvisibility=hidden", "-w")
+FEATURE_SOURCES = ("features.c", "objects.c")
 
 _NO_THRESHOLDS = """
 #include "header.h"
@@ -86,15 +88,18 @@ def build(directory: Path, library: Path) -> None:
 
 
 def compile_features(library: Path) -> None:
-    """Compile the feature plan's twin (features.c, the same for every declaration) into the shared library `library`.
+    """Compile the feature plan's twin (the same C for every declaration) into the shared library `library`.
 
     Raises
     ------
     BundleError
         With the compiler's first line, when it fails or is missing.
     """
-    with resources.as_file(resources.files(__package__).joinpath("features.c")) as source:
-        _run([*compiler(), *FLAGS, "-O2", "-shared", "-o", str(library), str(source), "-lm"])
+    # objects.c calls the interpreter that loads it: those names stay open until then.
+    late = ["-undefined", "dynamic_lookup"] if sys.platform == "darwin" else []
+    with resources.as_file(resources.files(__package__)) as place:
+        sources = [str(place / name) for name in FEATURE_SOURCES]
+        _run([*compiler(), *FLAGS, "-O2", "-shared", *late, "-o", str(library), *sources, "-lm"])
 
 
 def _run(command: list[str]) -> None:

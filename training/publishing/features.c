@@ -6,30 +6,13 @@
  * Tables and batches are structs of pointers, filled by app/features/twin.py; the order of their members is fixed there.
  */
 #include <math.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "features.h"
+
 enum { COUNT, SUM, MEAN, MAX, MIN, STD, ENTROPY, TOP_SHARE, N_STATISTICS };
 enum { N_CLOCK = 6, ENCODINGS = 3 };
-
-typedef struct {
-    int64_t n_numbers, n_versions, n_months, n_segments, n_numeric, n_aggregates, n_user_lookups, n_user_encoded,
-        n_row_lookups, n_row_encoded, n_campaign_numbers, n_keep, n_ratios, n_products, n_ranked, n_quantiles;
-    const double *number_temporal, *clock, *segment_temporal;
-    const int64_t *segment_wants, *aggregate_statistic, *aggregate_segment;
-    const double *user_lookup_temporal, *row_lookup_temporal, *user_table, *row_table;
-    const int64_t *keep, *ratio_left, *ratio_right, *product_left, *product_right, *ranked;
-    const double *quantiles;
-} plan_t;
-
-typedef struct {
-    int64_t n_users, n_rows, segment_major;
-    const int64_t *owner, *state, *counts, *user_rows, *row_rows, *cohort;
-    const double *now, *numbers, *parsed, *values, *user_lookups, *campaign_numbers, *row_lookups;
-    int64_t now_stride, numbers_stride, user_lookups_stride, campaign_numbers_stride, row_lookups_stride;
-    double *x;
-} batch_t;
 
 static const double HOURS = -1.0 / 3600.0, FLOAT_MAX = 3.4028234663852886e38;
 
@@ -187,7 +170,7 @@ static void derive(const plan_t *p, const double *base, const double *quantiles,
 }
 
 /* Fill x, (n_rows, n_features). `owner` must rise from 0 in steps of at most 1. 0, or 1 where memory is lacking. */
-__attribute__((visibility("default"))) int pltv_features(const plan_t *p, const batch_t *b) {
+int pltv_features(const plan_t *p, const batch_t *b) {
     int64_t longest = 1, n_user = 1 + N_CLOCK + p->n_numbers + p->n_versions + p->n_months + p->n_aggregates +
                                  p->n_user_lookups + ENCODINGS * p->n_user_encoded;
     int64_t n_base = n_user + p->n_row_lookups + ENCODINGS * p->n_row_encoded + p->n_campaign_numbers;
