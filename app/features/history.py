@@ -74,6 +74,11 @@ def parse_history(layout: Layout, raw: Mapping[str, Any]) -> History:
     -------
     History
     """
+    found: History | None = None if layout.parse is None else layout.parse(raw)
+    return _parse(layout, raw) if found is None else found
+
+
+def _parse(layout: Layout, raw: Mapping[str, Any]) -> History:
     get = raw.get
     maps: dict[str, dict[str, Any]] = {}
     counts: list[int] = []
@@ -107,7 +112,7 @@ def parse_history(layout: Layout, raw: Mapping[str, Any]) -> History:
     outer += inner
     values = canonical(np.array(outer, dtype=np.float64))
     if np.isnan(values).any():  # null entries are rare: the common path pays for one check only
-        return parse_history(layout, _without_nulls(layout, raw))
+        return _parse(layout, _without_nulls(layout, raw))
     own: list[Any] = [get(name) for name in layout.user_number_names]
     texts = tuple([get(name) for name in layout.user_text_names])
     known = bool(maps) or any(n is not None and n == n for n in own) or texts.count(None) < len(texts)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from app.errors import BundleCorrupt
 from app.features.columns import Columns, Floats, Ints
+from app.features.histories import HistoryTwin
 from app.features.native import Library
 from app.features.objects import RequestTwin
 
@@ -50,7 +51,7 @@ class Twin:
     path : Path
         `features.so` of a bundle.
     plan : FeaturePlan
-        Whose tables it reads; kept alive by the twin.
+        Whose tables it reads; kept alive by the twin. Its layout gets the compiled parser of histories.
 
     Attributes
     ----------
@@ -80,6 +81,7 @@ class Twin:
         self._plan = _Plan(**_sizes(plan), **{name: t.ctypes.data for name, t in self._tables.items()})
         self._plan_address = ctypes.addressof(self._plan)
         self.requests = RequestTwin(self._library, plan, self._plan_address)
+        plan.layout.parse = HistoryTwin(self._library, plan.layout).parse
 
     def accepts(self, columns: Columns) -> bool:
         """Whether the rows stand in the order of their users, as the parsers leave them."""

@@ -9,7 +9,6 @@ from typing import Any
 
 from app.errors import BundleCorrupt, BundleIncompatible
 from app.features.columns import Columns
-from app.features.layout import Layout
 from app.features.matrix import FeaturePlan
 from app.features.parsing import assemble, request_from_json
 from app.features.spec import Declaration
@@ -45,7 +44,7 @@ class Predictor:
     ) -> None:
         self.manifest = manifest
         self.declaration = declaration
-        self.layout = Layout(declaration)
+        self.layout = plan.layout
         self.plan = plan
         self.ensemble = ensemble
         self.prior = prior

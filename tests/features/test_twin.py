@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -15,14 +16,15 @@ from hypothesis import strategies as st
 
 from app.errors import BundleCorrupt
 from app.features.columns import Columns
-from app.features.history import pack, unpack
+from app.features.histories import ROOM
+from app.features.history import pack, parse_history, unpack
 from app.features.matrix import FeaturePlan
 from app.features.objects import MOST_REMEMBERED, Memo
 from app.features.parsing import RawRequest, assemble, request_from_json
 from app.features.ragged import natural_log
 from app.features.spec import Declaration, HistoryState
 from app.features.twin import LIBRARY, Twin
-from tests.features.conftest import SMALL
+from tests.features.conftest import HISTORIES, SMALL
 from tests.features.test_matrix import DECLARATION, LAYOUT, NOW, REQUESTS, TRAINING
 from training.publishing.codegen import compile_features
 
@@ -67,6 +69,54 @@ def _cached(r: RawRequest) -> RawRequest:
     if r.history is None:
         return r
     return RawRequest(r.now, r.request, r.campaigns, unpack(LAYOUT, pack(LAYOUT, r.history)), r.state)
+
+
+@settings(max_examples=300)
+@given(raw=HISTORIES)
+def test_histories_are_parsed_to_the_same_bits(plans: tuple[FeaturePlan, FeaturePlan], raw: dict[str, Any]) -> None:
+    """Every shape that a validator lets through: as objects and pairs, with nulls, nested, empty."""
+    parse = plans[1].layout.parse
+    assert parse is not None
+    found, expected = parse(raw), parse_history(LAYOUT, raw)
+    if found is None:  # left to Python
+        return
+    assert found.scalars.tobytes() == expected.scalars.tobytes()
+    assert found.values.tobytes() == expected.values.tobytes()
+    assert (found.texts, found.maps, found.as_of, found.empty) == (
+        expected.texts, expected.maps, expected.as_of, expected.empty
+    )  # fmt: skip
+    assert [m and list(m) for m in found.maps] == [m and list(m) for m in expected.maps]
+
+
+def test_the_common_shapes_are_not_left_to_python(plans: tuple[FeaturePlan, FeaturePlan]) -> None:
+    """Objects of numbers, nested objects and lists of texts; a null in a map, pairs and very long maps are."""
+    parse = plans[1].layout.parse
+    assert parse is not None
+    whole = {"age": 3, "spend": {"a": 1.5, "b": 2}, "bought": {}, "clicks": {"a": {"x": 1, "y": None}, "b": None},
+             "clicked": {"a": {"x": 5.0}, "b": {}}, "apps": ["a", "b", None, "a"], "last_word": "x"}  # fmt: skip
+    found = parse(whole)
+    assert found is not None
+    assert found.maps == parse_history(LAYOUT, whole).maps
+    for left in ({"spend": {"a": None}}, {"spend": [["a", 1.0]]}, {"spend": {str(i): 1.0 for i in range(ROOM + 1)}}):
+        assert parse(left) is None
+        assert plans[1].layout.parse is not None
+
+
+def test_a_parsed_history_is_its_own(plans: tuple[FeaturePlan, FeaturePlan]) -> None:
+    """The next call changes nothing of it, and no reference is lost or gained."""
+    parse = plans[1].layout.parse
+    assert parse is not None
+    raw = {"spend": {"a": 1.0}, "apps": ["p", "q"]}
+    first = parse(raw)
+    held = sys.getrefcount(raw["spend"]), sys.getrefcount(None)
+    for _ in range(1000):
+        parse({"spend": {"b": 7.0, "c": 8.0}, "age": 1, "clicks": {"k": {"x": 1.0}}})
+        parse(raw)
+        parse({"spend": {"a": None}})
+    now = sys.getrefcount(raw["spend"]), sys.getrefcount(None)
+    assert first.values.tolist() == [1.0]
+    assert abs(now[0] - held[0]) < 10
+    assert abs(now[1] - held[1]) < 500
 
 
 def test_what_is_no_dictionary_is_left_to_python(plans: tuple[FeaturePlan, FeaturePlan]) -> None:

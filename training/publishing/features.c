@@ -39,7 +39,7 @@ static double pairwise(const double *a, int64_t n) {
 }
 
 /* numpy.add.reduceat of one segment, n >= 1. */
-static double reduce(const double *a, int64_t n) { return n == 1 ? a[0] : a[0] + pairwise(a + 1, n - 1); }
+double reduce(const double *a, int64_t n) { return n == 1 ? a[0] : a[0] + pairwise(a + 1, n - 1); }
 
 /* app.features.ragged.natural_log, for x > 0. */
 static double natural_log(double x) {

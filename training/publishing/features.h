@@ -23,6 +23,9 @@ typedef struct {
     double *x;
 } batch_t;
 
+/* numpy.add.reduceat of one segment, n >= 1. */
+double reduce(const double *a, int64_t n);
+
 /* Fill batch->x, (n_rows, n_features). `owner` must rise from 0 in steps of at most 1. 0, or 1 where memory is lacking. */
 EXPORT int pltv_features(const plan_t *plan, const batch_t *batch);
 

@@ -9,29 +9,7 @@
 #include <string.h>
 
 #include "features.h"
-
-typedef struct object object;
-typedef intptr_t ssize;
-typedef struct {
-    void *buf;
-    object *obj;
-    ssize len, itemsize;
-    int readonly, ndim;
-    char *format;
-    ssize *shape, *strides, *suboffsets;
-    void *internal;
-} buffer;
-
-extern object _Py_NoneStruct, PyDict_Type;
-extern object *PyDict_GetItemWithError(object *, object *), *PyDict_New(void), *PyObject_GetItem(object *, object *);
-extern object *PyObject_GetAttrString(object *, const char *), *PyObject_Type(object *);
-extern object *PyList_GetItem(object *, ssize), *PyTuple_GetItem(object *, ssize), *PyErr_Occurred(void);
-extern object *PyErr_NoMemory(void);
-extern ssize PyList_Size(object *);
-extern double PyFloat_AsDouble(object *);
-extern long long PyLong_AsLongLong(object *);
-extern int PyObject_GetBuffer(object *, buffer *, int);
-extern void PyBuffer_Release(buffer *), Py_DecRef(object *);
+#include "stable.h"
 
 typedef struct {
     int64_t n_request_numbers, n_request_texts, n_user_numbers, n_cohort_keys;
@@ -49,33 +27,12 @@ typedef struct {
     object *request, *campaigns, *history, *maps, *texts;
 } user_t;
 
-static const double FLOAT_MAX = 3.4028234663852886e38;
-
-static double canonical(double x) {
-    x = x < -FLOAT_MAX ? -FLOAT_MAX : x;
-    x = x > FLOAT_MAX ? FLOAT_MAX : x;
-    return x + 0.0;
-}
-
-static int is_dict(object *o) {
-    object *type = PyObject_Type(o);
-    int yes = type == &PyDict_Type;
-    Py_DecRef(type);
-    return yes;
-}
-
-/* Borrowed, NULL where the key is absent or None (or an error is set). */
-static object *get(object *dict, object *key) {
-    object *value = PyDict_GetItemWithError(dict, key);
-    return value == &_Py_NoneStruct ? NULL : value;
-}
-
 static double number(object *value) { return value ? canonical(PyFloat_AsDouble(value)) : NAN; }
 
 /* app.features.parsing._find */
 static double find(object *maps, int64_t slot, object *key) {
     object *map = PyTuple_GetItem(maps, slot);
-    if (!map || map == &_Py_NoneStruct || !key) return NAN;
+    if (!map || map == NONE || !key) return NAN;
     object *value = PyDict_GetItemWithError(map, key);
     return value ? canonical(PyFloat_AsDouble(value)) : -INFINITY;
 }
@@ -102,7 +59,7 @@ static double remembered_number(object *memos, int64_t i, object *text) {
 static object *user_text(const objects_t *o, const user_t *u, int64_t column) {
     if (column < o->n_request_texts) return get(u->request, PyTuple_GetItem(o->request_texts, column));
     object *text = PyTuple_GetItem(u->texts, column - o->n_request_texts);
-    return text == &_Py_NoneStruct ? NULL : text;
+    return text == NONE ? NULL : text;
 }
 
 static object *lookup_key(const objects_t *o, const user_t *u, int64_t j, int64_t hours) {
@@ -128,11 +85,11 @@ static int open_user(const objects_t *o, object *raw, user_t *u) {
     u->campaigns = attribute(raw, "campaigns");
     u->history = attribute(raw, "history");
     if (!u->request || !u->campaigns || !u->history) return FAILED;
-    if (u->history == &_Py_NoneStruct) u->history = o->unknown;
+    if (u->history == NONE) u->history = o->unknown;
     u->maps = attribute(u->history, "maps");
     u->texts = attribute(u->history, "texts");
     if (!u->maps || !u->texts) return FAILED;
-    return is_dict(u->request) ? FINE : LEAVE;
+    return is_a(u->request, &PyDict_Type) ? FINE : LEAVE;
 }
 
 /* Where the next user and row are written. */
@@ -168,7 +125,7 @@ static int fill_user(const plan_t *p, const objects_t *o, const user_t *u, objec
 
 static int fill_row(const plan_t *p, const objects_t *o, const user_t *u, object *campaign, cursor_t *at,
                     int64_t *unseen) {
-    if (!is_dict(campaign)) return LEAVE;
+    if (!is_a(campaign, &PyDict_Type)) return LEAVE;
     for (int64_t j = 0; j < p->n_campaign_numbers; j++)
         *at->campaign_numbers++ = number(get(campaign, PyTuple_GetItem(o->campaign_numbers, j)));
     for (int64_t j = 0; j < p->n_row_lookups; j++)
@@ -199,7 +156,7 @@ static double *gather_values(const objects_t *o, object *requests, int64_t n_use
     for (int64_t i = 0; i < n_users; i++) {
         buffer view;
         object *history = attribute(PyList_GetItem(requests, i), "history");
-        object *array = history ? attribute(history == &_Py_NoneStruct ? o->unknown : history, "values") : NULL;
+        object *array = history ? attribute(history == NONE ? o->unknown : history, "values") : NULL;
         if (!array || PyObject_GetBuffer(array, &view, 0)) return free(values), NULL;
         int64_t n = view.len / (ssize)sizeof *values;
         if (!values || *total + n > room) {
