@@ -7,7 +7,6 @@ computed once and repeated for its campaigns.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -18,6 +17,7 @@ from app.errors import BundleCorrupt, DeclarationError
 from app.features.aggregates import HOURS, Aggregates
 from app.features.columns import FLOAT32_MAX, NOT_FOUND, Columns, Floats, Ints
 from app.features.encoders import FIRST, TextEncoder, Vocabulary
+from app.features.fitted import Fitted
 from app.features.layout import Layout
 from app.features.parsing import RawRequest, assemble
 from app.features.ragged import MISSING
@@ -26,7 +26,6 @@ from app.features.scalars import Scalars
 from app.features.spec import ENCODINGS, Declaration, Field, Lookup
 from app.features.twin import LIBRARY, Twin
 
-FILES: Final = ("encoders.json", "encoders.npz")
 _LACKING: Final = -1.0  # a key that is not in a known map
 
 
@@ -262,15 +261,17 @@ class FeaturePlan:
         """sha256 over the declaration, the names and the fitted state."""
         digest = hashlib.sha256(self.declaration.fingerprint.encode())
         digest.update("\n".join(self.names).encode())
-        digest.update(self._state_json().encode())
-        for _, array in sorted(self._arrays().items()):
-            digest.update(np.ascontiguousarray(array).tobytes())
+        for part in self._fitted.parts():
+            digest.update(part)
         return digest.hexdigest()
 
+    @property
+    def _fitted(self) -> Fitted:
+        return Fitted(self.user_encoder, self.row_encoder, self.ranks)
+
     def save(self, directory: Path) -> None:
-        """Write the fitted state: encoders.json and encoders.npz."""
-        (directory / FILES[0]).write_text(self._state_json(), encoding="utf-8")
-        np.savez(directory / FILES[1], allow_pickle=False, **self._arrays())
+        """Write the fitted state (`app.features.fitted`)."""
+        self._fitted.save(directory)
 
     @classmethod
     def load(cls, declaration: Declaration, directory: Path) -> FeaturePlan:
@@ -281,32 +282,14 @@ class FeaturePlan:
         BundleCorrupt
             The files are missing or are no fitted state of this declaration.
         """
+        fitted = Fitted.load(directory)
         try:
-            state = json.loads((directory / FILES[0]).read_text(encoding="utf-8"))
-            with np.load(directory / FILES[1], allow_pickle=False) as arrays:
-                user = TextEncoder.from_json(state["user"], arrays["user"])
-                row = TextEncoder.from_json(state["row"], arrays["row"])
-                ranks = state["ranks"] and CohortRanks.from_json(state["ranks"], arrays["cohort"], arrays["quantiles"])
-            plan = cls(declaration, user, row, ranks)
-        except (OSError, ValueError, KeyError, TypeError) as fault:
-            raise BundleCorrupt(f"{directory / FILES[0]}: no fitted encoders ({type(fault).__name__})") from fault
+            plan = cls(declaration, fitted.user_encoder, fitted.row_encoder, fitted.ranks)
+        except (IndexError, KeyError) as fault:
+            raise BundleCorrupt(f"{directory}: encoders of another declaration ({type(fault).__name__})") from fault
         if (directory / LIBRARY).exists():
             plan.twin = Twin(directory / LIBRARY, plan)
         return plan
-
-    def _state_json(self) -> str:
-        state = {
-            "user": self.user_encoder.to_json(),
-            "row": self.row_encoder.to_json(),
-            "ranks": self.ranks and self.ranks.to_json(),
-        }
-        return json.dumps(state, ensure_ascii=False, sort_keys=True)
-
-    def _arrays(self) -> dict[str, Floats | Ints]:
-        arrays: dict[str, Floats | Ints] = {"user": self.user_encoder.sums, "row": self.row_encoder.sums}
-        if self.ranks is not None:
-            arrays |= {"cohort": self.ranks.cohort, "quantiles": self.ranks.quantiles}
-        return arrays
 
 
 def _temporal(layout: Layout, lookups: Sequence[Lookup]) -> Floats:
