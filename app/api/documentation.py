@@ -8,13 +8,14 @@ from __future__ import annotations
 from typing import Any, Final
 
 from app.api import examples
-from app.api.schemas import request_model, user_model
+from app.api.schemas import campaign_model, request_model, user_model
 from app.features.spec import Declaration, HistoryState
 
 _PREFIX: Final = "#/components/schemas/"
 _STRING: Final = {"type": "string"}
 _NUMBER: Final = {"type": "number"}
 _INTEGER: Final = {"type": "integer"}
+_OPEN_OR_TOKEN: Final[list[dict[str, list[str]]]] = [{}, {"token": []}]  # a token where PLTV_API_TOKENS names any
 _PROBLEM: Final = {
     "type": "object",
     "description": "RFC 9457. It names the field, what was expected and what kind of thing came; never a value.",
@@ -75,7 +76,7 @@ def paths(declaration: Declaration) -> dict[str, Any]:
             "post": _operation(
                 "Store histories",
                 "The newest `as_of` wins. A history with nothing but `as_of` says that the user is known and new.",
-                body=(_list_of("users", "User"), {"users": [user]}),
+                body=(_list_of("users", "StoredUser"), {"users": [user]}),
                 answer=(_object(stored=_INTEGER, older=_INTEGER, statuses=_array(_STRING)), stored),
                 told=(400, 401, 413, 415, 500, 503),
             )
@@ -107,6 +108,8 @@ def paths(declaration: Declaration) -> dict[str, Any]:
                     {"outcome": "swapped", "bundle": "smadex-2025-10-03"},
                 ),
                 told=(400, 401, 409, 413, 415, 500, 503),
+                optional=True,
+                security=[{"token": []}],
             )
         },
         "/health/live": {"get": _operation("Liveness", "The process answers.", answer=(_object(status=_STRING), None))},
@@ -131,10 +134,14 @@ def schemas(declaration: Declaration) -> dict[str, Any]:
     template = _PREFIX + "{model}"
     for name, schema in (
         ("BidRequest", request_model(declaration).model_json_schema(ref_template=template)),
-        ("User", user_model(declaration).json_schema(ref_template=template)),
+        ("StoredUser", user_model(declaration).json_schema(ref_template=template)),
+        ("Campaign", campaign_model(declaration).json_schema(ref_template=template)),
     ):
-        found.update(schema.pop("$defs", {}))
-        found[name] = schema
+        for part, definition in {**schema.pop("$defs", {}), name: schema}.items():
+            if found.setdefault(part, definition) != definition:
+                raise ValueError(f"{part}: two different schemas of one name")
+    # The model leaves the entries unread, so that one that is wrong does not spoil the others.
+    found["Ext"]["properties"]["campaigns"]["items"] = _ref("Campaign")
     return {**found, "Answer": _answer(declaration), "Problem": _PROBLEM}
 
 
@@ -177,6 +184,8 @@ def _operation(
     body: tuple[dict[str, Any], Any] | None = None,
     answer: tuple[dict[str, Any], Any],
     told: tuple[int, ...] = (),
+    optional: bool = False,
+    security: list[dict[str, list[str]]] = _OPEN_OR_TOKEN,
 ) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "summary": summary,
@@ -184,7 +193,9 @@ def _operation(
         "responses": {"200": {"description": "Done.", "content": _json(*answer)}},
     }
     if body is not None:
-        operation["requestBody"] = {"required": True, "content": _json(*body)}
+        operation["requestBody"] = {"required": not optional, "content": _json(*body)}
+    if 401 in told:
+        operation["security"] = security
     for status in told:
         content = {"application/problem+json": {"schema": _ref("Problem")}}
         operation["responses"][str(status)] = {"description": _TOLD[status], "content": content}

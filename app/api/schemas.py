@@ -95,7 +95,7 @@ def campaign_model(declaration: Declaration) -> TypeAdapter[dict[str, Any]]:
 def user_model(declaration: Declaration) -> TypeAdapter[dict[str, Any]]:
     """One entry of `users` in `POST /features`: an identity and its history with `as_of`."""
     history = _typed("StoredHistory", _history(declaration), required=("as_of",))
-    return TypeAdapter(_typed("User", {**_IDENTITY, "history": history}, required=("history",)))
+    return TypeAdapter(_typed("StoredUser", {**_IDENTITY, "history": history}, required=("history",)))
 
 
 def identity_model() -> TypeAdapter[dict[str, Any]]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
+import jsonschema
 import pytest
 
 from app.api.documentation import paths, schemas
@@ -51,7 +53,43 @@ def test_references_resolve(smadex: Declaration) -> None:
     text = json.dumps([paths(smadex), components])
     named = {part.split('"')[0] for part in text.split("#/components/schemas/")[1:]}
     assert named <= components.keys()
-    assert {"BidRequest", "Answer", "Problem", "User"} <= components.keys()
+    assert {"BidRequest", "Answer", "Problem", "StoredUser", "Campaign"} <= components.keys()
+
+
+def _offences(instance: Any, schema: Any, components: Any) -> list[str]:
+    """What a client that was generated from the document would refuse."""
+    validator = jsonschema.Draft202012Validator({**schema, "components": {"schemas": components}})
+    return [f"{list(error.path)}: {error.message[:200]}" for error in validator.iter_errors(instance)]
+
+
+def test_examples_follow_their_own_schemas(smadex: Declaration) -> None:
+    """Bodies and answers of every path, held against what stands beside them."""
+    components = schemas(smadex)
+    for path, operations in paths(smadex).items():
+        for operation in operations.values():
+            contents = [operation.get("requestBody", {}), *operation["responses"].values()]
+            for content in (c for each in contents for c in each.get("content", {}).values() if "example" in c):
+                assert _offences(content["example"], content["schema"], components) == [], path
+
+
+def test_a_campaign_is_documented(smadex: Declaration) -> None:
+    """Its id is required, its columns are named, and a wrong type offends."""
+    components, request = schemas(smadex), bid_request(smadex)
+    reference = {"$ref": "#/components/schemas/BidRequest"}
+    request["ext"]["campaigns"] = [{"advertiser_bundle": 5}]
+    told = " ".join(_offences(request, reference, components))
+    assert "'id' is a required property" in told
+    assert "advertiser_bundle" in told
+
+
+def test_doors_with_a_token_say_so(smadex: Declaration) -> None:
+    """Every operation that may answer 401 names the scheme; a reload always needs it, and no body."""
+    for operations in paths(smadex).values():
+        for operation in operations.values():
+            assert ("401" in operation["responses"]) == ({"token": []} in operation.get("security", []))
+    reload = paths(smadex)["/models/reload"]["post"]
+    assert reload["security"] == [{"token": []}]
+    assert not reload["requestBody"]["required"]
 
 
 def test_examples_follow_the_declaration(smadex: Declaration, layout: Layout) -> None:
