@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import orjson
 
-from app.api.openrtb import Call, Readers
+from app.api.openrtb import HOUR_S, Call, Readers
 from app.api.problems import Problems
 from app.errors import InputError
 from app.features.parsing import RawRequest
@@ -46,14 +46,15 @@ class Histories:
     def at_once(self, call: Call) -> Found | bytes:
         """What is known without waiting; else the key to `fetch` with.
 
-        An inline history with an `as_of` is kept for later calls. Without an identity nothing is read or written.
+        An inline history with an `as_of` is kept for later calls, but for one ahead of the server's clock: as the
+        newest it would win over every later one. Without an identity nothing is read or written.
         """
         if call.withheld is not None:
             return WITHHELD
         key = None if call.identity is None else self._identity.of(call.identity)
         history = call.history
         if history is not None:
-            if key is not None and history.as_of is not None:
+            if key is not None and history.as_of is not None and history.as_of <= time.time() + HOUR_S:
                 self._cache.keep(key, history)
             state = HistoryState.NEW if history.empty else HistoryState.PRESENT
             return Found(history, state, "inline", history.as_of)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,19 @@ def test_history_states(sealed: Path) -> None:
         assert service.predict(user={"id": "u2"})["history"] == nothing
         late = {"ts": TS + 90 * 86_400, "campaigns": [{"id": "c"}], "deadline_ms": 60_000}
         assert service.predict(device=known, ext=late)["history"] == nothing
+
+
+def test_a_history_ahead_of_the_server_s_clock_is_used_but_not_kept(sealed: Path) -> None:
+    """One caller's wrong clock must not win over every later history of the user."""
+    ahead = int(time.time()) + 3 * 86_400
+    device = {**bid()["device"], "ifa": IFA}
+    ext = {"ts": ahead, "campaigns": [{"id": "c"}], "deadline_ms": 60_000}
+    with serving(sealed) as service:
+        inline = service.predict(device=device, user=with_history({**HISTORY, "as_of": ahead}), ext=ext)
+        assert inline["history"] == {"state": "present", "source": "inline", "as_of": ahead}
+        assert service.predict(device=device)["history"]["state"] == "unavailable"
+        service.predict(device=device, user=with_history())
+        assert service.predict(device=device)["history"]["as_of"] == HISTORY["as_of"]
 
 
 @pytest.mark.parametrize(
