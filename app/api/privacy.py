@@ -26,10 +26,10 @@ _NOTHING: Final[_Object] = {}
 _KNOWN_STRINGS: Final = 1024  # decoded strings kept of each kind
 _LONGEST: Final = 6144  # characters; a longer string withholds, unread and unkept
 _TCF_EU_V1: Final = 1
-_APPLE: Final = ("ios", "ipados", "tvos")
+_APPLE: Final = ("ios", "ipados", "tvos", "iphone", "ipad")  # "iPhone OS" is what iOS calls itself
 _ATT_SINCE: Final = (14, 5)  # the version in which iOS began to ask
 _ATT_AUTHORIZED: Final = 3
-_VERSION: Final = re.compile(r"\s*([0-9]{1,6})(?:\.([0-9]{1,6}))?")
+_VERSION: Final = re.compile(r"\s*([0-9]{1,6})(?:[.,_]([0-9]{1,6}))?")
 
 
 class Gate:
@@ -134,7 +134,7 @@ def _first(part: _Object, name: str) -> Any:
 def _tracking_denied(device: _Object) -> bool:
     """Whether App Tracking Transparency has not been answered with "authorized", where it is asked at all."""
     os = device.get("os")
-    if not os or not os.lower().startswith(_APPLE):
+    if not os or not os.strip().lower().startswith(_APPLE):
         return False
     version = _VERSION.match(device.get("osv") or "")
     if version and (int(version[1]), int(version[2] or 0)) < _ATT_SINCE:
