@@ -85,6 +85,7 @@ class Service(FastAPI):
             title="pltv",
             summary="Expected revenue of a mobile user, calibrated and in the order of its horizons.",
             lifespan=_lifespan,
+            redirect_slashes=False,  # a redirect would name whatever host the caller wrote into its header
             exception_handlers={HTTPException: self._told, Exception: self._told},
         )
         self.settings = settings

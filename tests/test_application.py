@@ -51,6 +51,7 @@ def test_what_is_not_there_is_a_problem_document(service: Served) -> None:
     """Unknown paths and methods too."""
     for answer, status in (
         (service.get("/nowhere"), 404),
+        (service.post("/predict/", b"{}"), 404),
         (service.get("/predict"), 405),
         (service.post("/health/live"), 405),
     ):
