@@ -45,7 +45,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     if arguments.bundle is not None:
         os.environ["PLTV_BUNDLE"] = str(arguments.bundle)
+    os.environ["PLTV_WORKERS"] = str(arguments.workers)
     settings = _check_settings()
+    if arguments.workers > 1 and settings.redis_url is None:
+        print("pltv: PLTV_REDIS_URL is unset: several workers store and erase no histories", file=sys.stderr)
     if arguments.workers > 1 and settings.identity_key is None:
         # An identity must mean the same in every worker.
         os.environ["PLTV_IDENTITY_KEY"] = secrets.token_hex(32)
@@ -100,7 +103,7 @@ def _check_settings() -> Settings:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         name = "PLTV_" + "_".join(str(part) for part in first["loc"]).upper()
-        _exit(f"{name}: {first['msg']}")
+        _exit(f"{name}: {first['msg'].removeprefix('Value error, ')}")
     except BundleError as error:
         _exit(str(error))
 
@@ -138,7 +141,7 @@ def _bind(arguments: argparse.Namespace) -> socket.socket:
         sock.close()
         raise
     if arguments.uds is not None:
-        arguments.uds.chmod(0o666)
+        arguments.uds.chmod(0o660)
     sock.set_inheritable(True)
     return sock
 

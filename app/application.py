@@ -197,6 +197,7 @@ def _cache(app: Service) -> HistoryCache:
         redis_url=url,
         redis_timeout_s=settings.redis_timeout_ms / 1000.0,
         redis_write_timeout_s=settings.redis_write_timeout_ms / 1000.0,
+        alone=settings.workers == 1,
     )
 
 

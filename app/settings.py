@@ -13,13 +13,14 @@ KIB: Final = 1024
 MIB: Final = 1024 * KIB
 DAY_S: Final = 86_400
 
+_REDIS = re.compile(r"(rediss?://[^/]+|unix://.+)")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class Settings(BaseSettings):
     """Every setting of the service; the environment variable is the upper-case name after `PLTV_`."""
 
-    model_config = SettingsConfigDict(env_prefix="PLTV_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="PLTV_", frozen=True, extra="ignore", env_ignore_empty=True)
 
     bundle: Path = Field(
         Path("models/current"), description="Directory of the bundle to serve, or a symbolic link to it."
@@ -56,6 +57,11 @@ class Settings(BaseSettings):
     redis_url: SecretStr | None = Field(
         None, description="Redis for histories (redis://, rediss:// or unix://); unset: near cache only."
     )
+    workers: int = Field(
+        1,
+        ge=1,
+        description="Workers behind one port, as `python -m app --workers` sets it; several share a Redis or none.",
+    )
     redis_timeout_ms: int = Field(5, ge=1, description="Longest wait for one answer of Redis, milliseconds.")
     redis_write_timeout_ms: int = Field(
         1000, ge=1, description="Longest wait for Redis to confirm a write or an erasure, milliseconds."
@@ -90,6 +96,13 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Lowest level of log lines that are written."
     )
+
+    @field_validator("redis_url")
+    @classmethod
+    def _address(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not _REDIS.match(value.get_secret_value()):
+            raise ValueError("expected redis://HOST[:PORT], rediss://HOST[:PORT] or unix://PATH")
+        return value
 
     @field_validator("api_tokens", mode="before")
     @classmethod

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from app.settings import Settings
 
@@ -65,3 +65,19 @@ def test_mistakes_are_refused(wrong: dict[str, object]) -> None:
     """Above all a token where its hash belongs."""
     with pytest.raises(ValidationError):
         Settings(**wrong)  # type: ignore[arg-type]
+
+
+def test_an_empty_variable_is_an_unset_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compose files write `${KEY:-}`: an empty key is no key, least of all one that everybody knows."""
+    for name in ("IDENTITY_KEY", "BUNDLE_KEY", "REDIS_URL", "ADMIN_TOKEN", "DEADLINE_MS"):
+        monkeypatch.setenv(f"PLTV_{name}", "")
+    settings = Settings()
+    assert (settings.identity_key, settings.bundle_key, settings.redis_url, settings.admin_token) == (None,) * 4
+    assert settings.deadline_ms == 8
+
+
+@pytest.mark.parametrize("url", ["localhost:6379", "http://redis", "redis://", "redis:6379"])
+def test_an_address_of_no_redis_is_refused(url: str) -> None:
+    """At the start and in one line, not in every worker."""
+    with pytest.raises(ValidationError, match="expected redis://"):
+        Settings(redis_url=SecretStr(url))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import os
+import signal
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -22,6 +23,8 @@ class Commands(TyperGroup):
 
     def main(self, *args: Any, **extra: Any) -> Any:
         """Run, and exit."""
+        # A job that is evicted tidies up as one that is interrupted does.
+        before = signal.signal(signal.SIGTERM, _interrupt)
         try:
             code = super().main(*args, **{**extra, "standalone_mode": False})
         except PltvError as error:
@@ -32,7 +35,13 @@ class Commands(TyperGroup):
             if not hasattr(error, "format_message"):  # not what a wrong command line raises
                 raise
             code = fail(f"{error.format_message()} (see pltv --help)", 2)
+        finally:
+            signal.signal(signal.SIGTERM, before)
         sys.exit(code if isinstance(code, int) else 0)
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
 
 
 class Objective(StrEnum):
@@ -66,7 +75,12 @@ Data = Annotated[Path, typer.Option(help="Folder of hourly parquet partitions.")
 @app.command()
 def generate(
     rows: Annotated[int, typer.Option(min=1, help="Rows in all.")],
-    out: Annotated[Path, typer.Option(help="Folder to write; the oracle goes to OUT.oracle.parquet.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="Folder to write, in place of generated rows that it may hold; the oracle goes to OUT.oracle.parquet."
+        ),
+    ],
     seed: Annotated[int, typer.Option(min=0, help="Draws the rows: another seed is another day of the market.")] = 0,
     world: Annotated[int, typer.Option(min=0, help="Draws the market: vocabularies, coefficients, effects.")] = 0,
     start: Annotated[str, typer.Option(help="First day, YYYY-MM-DD.")] = "2025-10-01",

@@ -8,7 +8,6 @@ from typing import Any, Final
 
 import numpy as np
 
-from app.errors import BundleCorrupt
 from app.features.history import History
 from app.features.layout import Layout
 from app.features.native import Library
@@ -35,20 +34,12 @@ class HistoryTwin:
     library : Library
         `features.so` of a bundle.
     layout : Layout
-
-    Raises
-    ------
-    BundleCorrupt
-        The library lacks the function.
     """
 
     def __init__(self, library: Library, layout: Layout) -> None:
         self._library = library
-        try:
-            # With the interpreter lock held: it reads Python objects.
-            self._call: Any = ctypes.PyDLL(None, handle=library.dll._handle).pltv_history
-        except AttributeError as error:
-            raise BundleCorrupt(f"features library: expected the function pltv_history ({error})") from error
+        # With the interpreter lock held: it reads Python objects.
+        self._call: Any = ctypes.PyDLL(None, handle=library.dll._handle).pltv_history
         self._call.restype = ctypes.py_object
         self._call.argtypes = (
             ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p,

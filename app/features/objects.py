@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from app.errors import BundleCorrupt
 from app.features.columns import Floats, Ints, hour_key
 from app.features.encoders import MISSING_CODE, UNSEEN, TextEncoder
 from app.features.native import Library
@@ -74,20 +73,12 @@ class RequestTwin:
     plan : FeaturePlan
     tables : int
         Address of the plan's own structure (`app.features.twin`).
-
-    Raises
-    ------
-    BundleCorrupt
-        The library lacks the function.
     """
 
     def __init__(self, library: Library, plan: FeaturePlan, tables: int) -> None:
         self._library = library
-        try:
-            # With the interpreter lock held: it reads Python objects.
-            self._call: Any = ctypes.PyDLL(None, handle=library.dll._handle).pltv_requests
-        except AttributeError as error:
-            raise BundleCorrupt(f"features library: expected the function pltv_requests ({error})") from error
+        # With the interpreter lock held: it reads Python objects.
+        self._call: Any = ctypes.PyDLL(None, handle=library.dll._handle).pltv_requests
         self._call.restype = ctypes.c_int
         self._call.argtypes = (
             ctypes.c_void_p, ctypes.c_void_p, ctypes.py_object, ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p,

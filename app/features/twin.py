@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from app.errors import BundleCorrupt
+from app.errors import BundleIncompatible
 from app.features.columns import Columns, Floats, Ints
 from app.features.histories import HistoryTwin
 from app.features.native import Library
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from app.features.matrix import FeaturePlan
 
 LIBRARY: Final = "features.so"
+INTERFACE: Final = 1  # PLTV_INTERFACE of features.h
 STATISTICS: Final = ("count", "sum", "mean", "max", "min", "std", "entropy", "top_share")  # as in features.c
 _view: Callable[[Any], ctypes.Array[ctypes.c_char]] = (ctypes.c_char * 0).from_buffer
 _PLAN_SIZES: Final = (
@@ -61,15 +62,15 @@ class Twin:
     Raises
     ------
     BundleCorrupt
-        The file is no such library.
+        The file is no library.
+    BundleIncompatible
+        It was compiled for another version of this code.
     """
 
     def __init__(self, path: Path, plan: FeaturePlan) -> None:
         self._library = Library(path)
-        try:
-            self._call: Any = self._library.dll.pltv_features
-        except AttributeError as error:
-            raise BundleCorrupt(f"{path.name}: expected the function pltv_features ({error})") from error
+        _check_interface(self._library, path)
+        self._call: Any = self._library.dll.pltv_features
         self._call.argtypes = (ctypes.c_void_p, ctypes.c_void_p)
         self._call.restype = ctypes.c_int
         self._scalars, self._user, self._row, self._ranks = (
@@ -124,6 +125,19 @@ class Twin:
         if self._call(self._plan_address, _address(batch)):
             raise MemoryError(f"features of {n_rows} rows")
         return X
+
+
+def _check_interface(library: Library, path: Path) -> None:
+    """The structures are bare memory: another version of them must not be touched."""
+    try:
+        received: object = library.dll.pltv_interface()
+    except AttributeError:
+        received = "none"
+    if received != INTERFACE:
+        raise BundleIncompatible(
+            f"{path.name}: expected interface {INTERFACE}, received {received}; "
+            f"recompile it: pltv recompile --bundle {path.parent}"
+        )
 
 
 def _sizes(plan: FeaturePlan) -> dict[str, int]:

@@ -56,7 +56,9 @@ def seal(directory: Path, manifest: Manifest, key: bytes | None = None) -> Manif
         platform=current_platform(),
         files={name: _entry(directory / name) for name in names if name != MANIFEST},
         signature=None,
+        digest="",
     )
+    sealed = dataclasses.replace(sealed, digest=sealed.digested())
     if key is not None:
         sealed = dataclasses.replace(sealed, signature=sealed.signed_with(key))
     (directory / MANIFEST).write_text(json.dumps(sealed.to_json(), indent=1) + "\n")
@@ -129,6 +131,9 @@ def check_content(path: Path, *, key: bytes | None = None) -> Manifest:
     """Check everything that `check` does but the platform."""
     manifest = read_manifest(path)
     _check_signature(path, manifest, key)
+    if manifest.digest != manifest.digested():
+        expected, received = manifest.digest, manifest.digested()
+        raise BundleCorrupt(f"{path}: {MANIFEST}: expected digest {expected}, received {received}")
     for name, entry in manifest.files.items():
         _check_file(path, name, entry)
     _check_no_stray_library(path, manifest)

@@ -60,6 +60,8 @@ class Manifest:
         Path relative to the bundle, with `/` → entry.
     signature : str or None
         HMAC-SHA256 in hex over all the rest.
+    digest : str
+        sha256 in hex over all but the signature: a manifest that was changed by accident is noticed without a key.
     schema_version : int
     """
 
@@ -78,6 +80,7 @@ class Manifest:
     platform: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, FileEntry] = field(default_factory=dict)
     signature: str | None = None
+    digest: str = ""
     schema_version: int = SCHEMA_VERSION
 
     def to_json(self) -> dict[str, Any]:
@@ -86,9 +89,15 @@ class Manifest:
 
     def signed_with(self, key: bytes) -> str:
         """Return the signature that this manifest has under `key`."""
-        content = {k: v for k, v in self.to_json().items() if k != "signature"}
-        canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
-        return hmac.new(key, canonical.encode(), hashlib.sha256).hexdigest()
+        return hmac.new(key, self._canonical("signature"), hashlib.sha256).hexdigest()
+
+    def digested(self) -> str:
+        """Return the digest that this manifest should carry."""
+        return hashlib.sha256(self._canonical("signature", "digest")).hexdigest()
+
+    def _canonical(self, *without: str) -> bytes:
+        content = {k: v for k, v in self.to_json().items() if k not in without}
+        return json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
 
     @classmethod
     def from_json(cls, obj: Mapping[str, Any]) -> Manifest:

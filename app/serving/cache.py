@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from app.errors import StoreUnavailable
 from app.features.history import History, pack, packed_as_of, unpack
 from app.features.layout import Layout
 from app.features.spec import HistoryState
@@ -78,6 +79,9 @@ class HistoryCache:
         writes for as long.
     breaker : Breaker or None
         None takes the default.
+    alone : bool
+        Whether this process answers for all users. Without Redis others would neither see what is stored here nor
+        forget what is erased here, so that both are refused.
     """
 
     def __init__(
@@ -93,7 +97,9 @@ class HistoryCache:
         redis_write_timeout_s: float = 1.0,
         redis_ttl_s: float | None = None,
         breaker: Breaker | None = None,
+        alone: bool = True,
     ) -> None:
+        self._unshared = redis_url is None and not alone
         self._layout, self._max_age, self._observer = layout, max_age_s, telemetry
         self._near = NearTier(layout, max_bytes=near_bytes, ttl_s=near_ttl_s, marker_ttl_s=max_age_s)
         self._remote: RedisTier | None = None
@@ -199,12 +205,13 @@ class HistoryCache:
         Raises
         ------
         StoreUnavailable
-            When Redis did not confirm all of them; some may be stored.
+            When Redis did not confirm all of them; some may be stored. Nothing is, where several workers share no Redis.
         ValueError
             A history without `as_of`.
         """
         if any(history.as_of is None for _, history in items):
             raise ValueError("store: expected histories with an as_of")
+        self._refuse_unshared()
         stored: list[bool] = []
         for start in range(0, len(items), _SLICE):
             stored += await self._store(items[start : start + _SLICE])
@@ -217,8 +224,10 @@ class HistoryCache:
         Raises
         ------
         StoreUnavailable
-            When Redis did not confirm it; this process has forgotten them, the call must be repeated.
+            When Redis did not confirm it; this process has forgotten them, the call must be repeated. Also where several
+        workers share no Redis; then nothing is.
         """
+        self._refuse_unshared()
         now = int(time.time())
         for key in keys:
             self._near.erase(key, now)
@@ -229,6 +238,10 @@ class HistoryCache:
             some = keys[start : start + _SLICE]
             for key, erased_at in zip(some, await self._remote.erase(some, now), strict=True):
                 self._near.erase(key, erased_at)
+
+    def _refuse_unshared(self) -> None:
+        if self._unshared:
+            raise StoreUnavailable("several workers share no history store: expected PLTV_REDIS_URL to be set")
 
     async def _store(self, items: Sequence[tuple[bytes, History]]) -> list[bool]:
         packed = [(key, pack(self._layout, history)) for key, history in items]

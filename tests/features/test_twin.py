@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import subprocess
 import sys
 from pathlib import Path
 from types import MappingProxyType
@@ -14,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.errors import BundleCorrupt
+from app.errors import BundleCorrupt, BundleIncompatible
 from app.features.columns import Columns
 from app.features.histories import ROOM
 from app.features.history import pack, parse_history, unpack
@@ -26,7 +27,7 @@ from app.features.spec import Declaration, HistoryState
 from app.features.twin import LIBRARY, Twin
 from tests.features.conftest import HISTORIES, SMALL
 from tests.features.test_matrix import DECLARATION, LAYOUT, NOW, REQUESTS, TRAINING
-from training.publishing.codegen import compile_features
+from training.publishing.codegen import compile_features, compiler
 
 
 @pytest.fixture(scope="module")
@@ -215,3 +216,14 @@ def test_a_saved_plan_finds_its_twin(library: Path, tmp_path: Path, plans: tuple
     (tmp_path / LIBRARY).write_bytes(b"no library")
     with pytest.raises(BundleCorrupt, match=r"features\.so: not a library"):
         FeaturePlan.load(DECLARATION, tmp_path)
+
+
+def test_a_library_of_another_interface_is_not_touched(tmp_path: Path, plans: tuple[FeaturePlan, FeaturePlan]) -> None:
+    """Its structures are bare memory: refused in one line that names the remedy."""
+    source = tmp_path / "other.c"
+    for code, received in (("int pltv_interface(void) { return 999; }", "999"), ("int nothing;", "none")):
+        source.write_text(code)
+        library = tmp_path / f"{received}.so"
+        subprocess.run([*compiler(), "-shared", "-fPIC", "-o", str(library), str(source)], check=True)
+        with pytest.raises(BundleIncompatible, match=rf"expected interface 1, received {received}; .*pltv recompile"):
+            Twin(library, plans[1])

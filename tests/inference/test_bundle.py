@@ -104,6 +104,17 @@ def test_a_signature_is_checked_where_a_key_is_set(bundle_copy: Path) -> None:
         bundle.check(bundle_copy, key=KEY)
 
 
+@pytest.mark.parametrize("share", [i / 40 for i in range(40)])
+def test_a_flipped_bit_of_the_manifest_is_noticed_without_a_key(bundle_copy: Path, share: float) -> None:
+    """Names, metrics and versions are nobody's hash but the manifest's own."""
+    content = bytearray((bundle_copy / "manifest.json").read_bytes())
+    at = next(i for i in range(int(share * len(content)), len(content)) if bytes(content[i : i + 1]).isalnum())
+    content[at] ^= 1
+    (bundle_copy / "manifest.json").write_bytes(content)
+    with pytest.raises(BundleError, match=r"manifest\.json|shop-1"):
+        bundle.check(bundle_copy)
+
+
 def test_another_processor_is_no_other_platform(bundle_copy: Path) -> None:
     """A library loads on any processor of its machine type; only the promise of bits ends there."""
     edit_manifest(bundle_copy, platform=elsewhere(simd="OTHER"))

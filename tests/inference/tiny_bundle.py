@@ -110,6 +110,7 @@ def edit_manifest(path: Path, key: bytes | None = None, **changes: Any) -> None:
     """Change entries of a sealed manifest, hash every file anew, and sign it again where there is a key."""
     bundle.seal(path, bundle.read_manifest(path), key)
     changed = dataclasses.replace(bundle.read_manifest(path), signature=None, **changes)
+    changed = dataclasses.replace(changed, digest=changed.digested())
     signature = changed.signed_with(key) if key is not None else None
     _write_json(path / "manifest.json", dataclasses.replace(changed, signature=signature).to_json())
 

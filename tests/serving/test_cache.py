@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 import pytest
 import redis.asyncio as redis
 
+from app.errors import StoreUnavailable
 from app.features.history import History, pack
 from app.features.spec import HistoryState
 from app.serving.cache import NOTHING, Found, HistoryCache
@@ -298,5 +299,20 @@ def test_a_stored_history_needs_its_time() -> None:
         async with caches(None) as (cache,):
             with pytest.raises(ValueError, match="as_of"):
                 await cache.store([(someone(), history(None))])
+
+    asyncio.run(scenario())
+
+
+def test_workers_without_a_shared_store_refuse_to_store_and_to_erase() -> None:
+    """A confirmation would be a lie: the other workers would neither know nor forget."""
+
+    async def scenario() -> None:
+        cache = HistoryCache(
+            LAYOUT, near_bytes=1_000_000, near_ttl_s=60, max_age_s=30 * DAY, telemetry=Recorder(), alone=False
+        )
+        with pytest.raises(StoreUnavailable, match="expected PLTV_REDIS_URL"):
+            await cache.store([(someone(), history(NOW))])
+        with pytest.raises(StoreUnavailable, match="expected PLTV_REDIS_URL"):
+            await cache.delete([someone()])
 
     asyncio.run(scenario())

@@ -169,6 +169,8 @@ static void derive(const plan_t *p, const double *base, const double *quantiles,
         if (isnan(*x)) memcpy(x, &missing, sizeof missing);
 }
 
+int pltv_interface(void) { return PLTV_INTERFACE; }
+
 /* Fill x, (n_rows, n_features). `owner` must rise from 0 in steps of at most 1. 0, or 1 where memory is lacking. */
 int pltv_features(const plan_t *p, const batch_t *b) {
     int64_t longest = 1, n_user = 1 + N_CLOCK + p->n_numbers + p->n_versions + p->n_months + p->n_aggregates +

@@ -3,6 +3,7 @@
 #define PLTV_FEATURES_H
 #include <stdint.h>
 
+#define PLTV_INTERFACE 1 /* app/features/twin.INTERFACE: counted up with every change of these structs or functions */
 #define EXPORT __attribute__((visibility("default")))
 
 typedef struct {
@@ -22,6 +23,8 @@ typedef struct {
     int64_t now_stride, numbers_stride, user_lookups_stride, campaign_numbers_stride, row_lookups_stride;
     double *x;
 } batch_t;
+
+EXPORT int pltv_interface(void);
 
 /* numpy.add.reduceat of one segment, n >= 1. */
 double reduce(const double *a, int64_t n);
