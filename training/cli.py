@@ -77,9 +77,7 @@ def generate(
     rows: Annotated[int, typer.Option(min=1, help="Rows in all.")],
     out: Annotated[
         Path,
-        typer.Option(
-            help="Folder to write, in place of generated rows that it may hold; the oracle goes to OUT.oracle.parquet."
-        ),
+        typer.Option(help="Folder; rows generated there earlier give way. The oracle: OUT.oracle.parquet."),
     ],
     seed: Annotated[int, typer.Option(min=0, help="Draws the rows: another seed is another day of the market.")] = 0,
     world: Annotated[int, typer.Option(min=0, help="Draws the market: vocabularies, coefficients, effects.")] = 0,

@@ -205,7 +205,7 @@ class HistoryCache:
         Raises
         ------
         StoreUnavailable
-            When Redis did not confirm all of them; some may be stored. Nothing is, where several workers share no Redis.
+            When Redis did not confirm all of them; some may be stored. None is where workers share no Redis.
         ValueError
             A history without `as_of`.
         """
@@ -224,8 +224,8 @@ class HistoryCache:
         Raises
         ------
         StoreUnavailable
-            When Redis did not confirm it; this process has forgotten them, the call must be repeated. Also where several
-        workers share no Redis; then nothing is.
+            When Redis did not confirm it; this process has forgotten them, the call must be repeated. At once
+            where several workers share no Redis.
         """
         self._refuse_unshared()
         now = int(time.time())
