@@ -60,7 +60,7 @@ class Settings(BaseSettings):
     workers: int = Field(
         1,
         ge=1,
-        description="Workers behind one port, as `python -m app --workers` sets it; without Redis several store no histories.",
+        description="Workers behind one port, set by `--workers`; without Redis several store no histories.",
     )
     redis_timeout_ms: int = Field(5, ge=1, description="Longest wait for one answer of Redis, milliseconds.")
     redis_write_timeout_ms: int = Field(
