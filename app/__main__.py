@@ -17,10 +17,12 @@ from typing import Any, Final, NoReturn
 import uvicorn
 from pydantic import ValidationError
 
+from app.connections import Connection
 from app.errors import BundleError
 from app.inference.bundle import check
-from app.server import Server, Workers
+from app.server import Server, Workers, raise_file_limit
 from app.settings import Settings
+from app.telemetry import configure_logging
 
 MISTAKE: Final = 2
 FAILED: Final = 1
@@ -53,6 +55,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         # An identity must mean the same in every worker.
         os.environ["PLTV_IDENTITY_KEY"] = secrets.token_hex(32)
         print("pltv: PLTV_IDENTITY_KEY is unset: a random one serves these workers until they stop", file=sys.stderr)
+    configure_logging(settings.log_level)
+    raise_file_limit()
     # uvicorn stops cleanly and then raises the signal again, which would end the process before it has tidied up.
     signal.signal(signal.SIGTERM, _leave)
     with contextlib.suppress(KeyboardInterrupt), _listen(arguments) as sock, _shared_metrics(arguments.workers):
@@ -185,7 +189,8 @@ def _run(workers: int, sock: socket.socket) -> int:
     config = uvicorn.Config(
         _APP,
         loop="uvloop",
-        http="httptools",
+        http=Connection,
+        proxy_headers=False,  # nothing here asks who called
         ws="none",
         lifespan="on",
         workers=workers,
@@ -197,8 +202,9 @@ def _run(workers: int, sock: socket.socket) -> int:
         timeout_graceful_shutdown=10,
     )
     if workers > 1:
-        Workers(config, sockets=[sock]).run()
-        return 0
+        supervisor = Workers(config, sockets=[sock])
+        supervisor.run()
+        return FAILED if supervisor.failed else 0
     server = Server(config)
     server.run(sockets=[sock])
     return 0 if server.started else FAILED

@@ -7,6 +7,7 @@ import contextlib
 import gc
 import secrets
 from collections.abc import AsyncIterator, Mapping, MutableMapping
+from http import HTTPStatus
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
@@ -44,7 +45,7 @@ from app.errors import (
     Unauthorized,
     UnsupportedMedia,
 )
-from app.serving.admission import Admission
+from app.serving.admission import Admission, Uploads
 from app.serving.batching import Batcher
 from app.serving.cache import HistoryCache
 from app.serving.identity import Identity
@@ -68,6 +69,9 @@ KINDS: Final[Mapping[type[PltvError], Kind]] = {
 }
 """Type of error → how it is told. A type that is not here is told as its base class."""
 
+_TURN_SHARE: Final = 1 / 3
+"""Of the deadline: a call that comes during one turn of the event loop is answered at the end of the next."""
+
 _ADMIN_BODY: Final = Limits(4096, 4096)
 _log = structlog.get_logger("pltv")
 
@@ -90,11 +94,13 @@ class Service(FastAPI):
         )
         self.settings = settings
         self.telemetry = Telemetry(settings.deadline_ms / 1000.0)
-        self.admission = Admission(settings.max_in_flight)
+        self.admission = Admission(settings.max_in_flight, settings.deadline_ms * _TURN_SHARE / 1000.0)
+        self.request_timeout_s = settings.request_timeout_s
         self.store = BundleStore(
             settings.bundle, key=_secret(settings.bundle_key), poll_s=settings.bundle_poll_s, telemetry=self.telemetry
         )
         self.edge = Edge(Problems(KINDS), UNEXPECTED, self.telemetry)
+        self._busy = self.refusal(503, "more calls have arrived at once than can be answered in time", "overloaded")
         self._endpoints: dict[str, Endpoint] = {}
         self._mount_health()
 
@@ -119,6 +125,28 @@ class Service(FastAPI):
         """Add an endpoint, under its path and where a proxy's `root_path` precedes it."""
         self._endpoints[endpoint.route] = endpoint
         self.router.routes.insert(0, Route(endpoint.route, endpoint, methods=[endpoint.method]))
+
+    def turn_away(self, path: bytes) -> bytes | None:
+        """Headers and body of a 503 where there is no time for this call, None where it may come in.
+
+        Parameters
+        ----------
+        path : bytes
+            As it was sent. Only `/predict` is ever turned away: health and metrics always answer.
+        """
+        if path != b"/predict" or self.admission.arrive():
+            return None
+        self.telemetry.shed("backlog")
+        self.telemetry.request("/predict", 503, 0.0)
+        return self._busy
+
+    def refusal(self, status: int, detail: str, name: str = "http") -> bytes:
+        """Headers and body of an answer to what never became a call."""
+        title = HTTPStatus(status).phrase
+        body = problems.encode(problems.document(Kind(status, name, title), detail))
+        retry = b"retry-after: 1\r\n" if status == HTTPStatus.SERVICE_UNAVAILABLE else b""
+        kind = b"content-type: " + problems.MEDIA_TYPE + b"\r\n"
+        return retry + kind + b"content-length: %d\r\n\r\n" % len(body) + body
 
     def openapi(self) -> dict[str, Any]:
         """The OpenAPI document, once a bundle is live: its declaration is what a request is validated by."""
@@ -231,13 +259,10 @@ def _mount_calls(app: Service, cache: HistoryCache) -> None:
     many = Limits(settings.max_batch_body_bytes, settings.max_batch_body_bytes)
     callers = settings.api_tokens or None
     admins = [settings.admin_token] if settings.admin_token else []
-    for path, handle, limits in (
-        ("/predict", predict, one),
-        (BATCH, batch, many),
-        ("/features", features.save, many),
-        ("/features/delete", features.delete, many),
-    ):
-        app.open_door(Endpoint(path, "POST", handle, app.edge, limits=limits, tokens=callers))
+    app.open_door(Endpoint("/predict", "POST", predict, app.edge, limits=one, tokens=callers))
+    uploads = Uploads(settings.max_upload_bytes)
+    for path, handle in ((BATCH, batch), ("/features", features.save), ("/features/delete", features.delete)):
+        app.open_door(Endpoint(path, "POST", handle, app.edge, limits=many, uploads=uploads, tokens=callers))
     app.open_door(Endpoint("/models", "GET", models.show, app.edge, tokens=callers))
     app.open_door(Endpoint("/models/reload", "POST", models.reload, app.edge, limits=_ADMIN_BODY, tokens=admins))
 

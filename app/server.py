@@ -1,4 +1,4 @@
-"""uvicorn that drops no call when it stops: what was sent before the port closed is answered.
+"""uvicorn that drops no call when it stops, and workers that are replaced when they die, with patience.
 
 uvicorn closes idle connections the moment it is told to stop, and a call that is on its way over one of them is lost;
 so is one whose connection waits in the listening socket's queue. Here the queue is emptied in the same moment in which
@@ -8,20 +8,44 @@ the socket is closed, every answer from then on says `Connection: close`, and on
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import multiprocessing
+import os
+import resource
+import signal
 import socket
+import time
 from typing import Final
 
+import structlog
 import uvicorn
 from uvicorn.supervisors import multiprocess
+
+from app.connections import sweep_all
 
 GRACE_S: Final = 1.0
 """Seconds for which an open connection without a call is kept after the port has closed."""
 
+FIRST_PAUSE_S: Final = 1.0
+"""Seconds before a worker that never served is started again; doubled by every failure in a row."""
+
+LONGEST_PAUSE_S: Final = 60.0
+
 _TICK_S: Final = 0.02
+_TICKS_A_SWEEP: Final = 10  # uvicorn's ticks are 0.1 s
+_LOOK_S: Final = 1.0
+
+_log = structlog.get_logger("pltv")
 
 
 class Server(uvicorn.Server):
     """Stops in this order: no new connection, calls on their way, calls under way, the application."""
+
+    async def on_tick(self, counter: int) -> bool:
+        """Called by uvicorn ten times a second; True to stop."""
+        if counter % _TICKS_A_SWEEP == 0:
+            sweep_all(self.server_state.connections)
+        return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop; called once, by uvicorn."""
@@ -58,15 +82,81 @@ class Worker(multiprocess.Process):
             self._server = Server(self.config)
         return self._server
 
+    def always_pong(self) -> None:
+        """Answer the parent's pings, in a thread; when the parent is gone, stop as if it had asked."""
+        parent = multiprocessing.parent_process()
+        while parent is None or parent.is_alive():
+            if self.child_conn.poll(_LOOK_S):
+                self.pong()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def serves(self, timeout: float) -> bool | None:
+        """Whether it has started to serve; None when it is dead or hung."""
+        return self._healthcheck(timeout) if self.process.is_alive() else None
+
 
 class Workers(multiprocess.Multiprocess):
-    """Worker processes that share a listening socket, and a parent that replaces those which die."""
+    """Worker processes that share a listening socket, and a parent that replaces those which die.
+
+    One that dies after it has served is replaced at once. One that dies while it starts would die again: the next try
+    comes after a pause that doubles, and the parent stops when there is no other worker left.
+    """
+
+    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket]) -> None:
+        super().__init__(config, sockets)
+        self.failed = False
+        self._served: set[int | None] = set()  # process ids
+        self._failures = 0
+        self._due: dict[int, float] = {}  # place of a dead worker → when the next one is tried
+
+    def keep_subprocess_alive(self) -> None:
+        """Look at every worker; called by uvicorn twice a second."""
+        for place, worker in enumerate(self.processes):
+            assert isinstance(worker, Worker)
+            if self.should_exit.is_set():
+                return
+            serves = worker.serves(self.config.timeout_worker_healthcheck)
+            if serves:
+                self._served.add(worker.pid)
+                self._failures = 0
+            elif serves is None:
+                self._bury(place, worker)
 
     def terminate_all(self) -> None:
         """Stop the workers. The parent's own hold on the socket goes first: nobody would answer those it kept."""
         for sock in self.sockets:
             sock.close()
         super().terminate_all()
+
+    def _bury(self, place: int, worker: Worker) -> None:
+        if place not in self._due:
+            worker.kill()  # it may only hang
+            worker.join()
+            self._due[place] = time.monotonic() + self._pause(worker)
+        if not self.should_exit.is_set() and time.monotonic() >= self._due[place]:
+            del self._due[place]
+            self.processes[place] = Worker(self.config, self.sockets)
+            self.processes[place].start()
+
+    def _pause(self, worker: Worker) -> float:
+        """Seconds until the next try in its place."""
+        served = worker.pid in self._served
+        self._served.discard(worker.pid)
+        _log.error("worker died", pid=worker.pid, exitcode=worker.exitcode, served=served)
+        if served:
+            return 0.0
+        if not any(other.process.is_alive() for other in self.processes):
+            self.failed = True
+            self.should_exit.set()
+        self._failures += 1
+        return float(min(FIRST_PAUSE_S * 2 ** (self._failures - 1), LONGEST_PAUSE_S))
+
+
+def raise_file_limit() -> None:
+    """Let this process, and those that it starts, hold as many connections as the system allows it."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):  # macOS allows less than it says
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 # The supervisor makes its workers by this name and takes no other.

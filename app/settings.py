@@ -38,6 +38,9 @@ class Settings(BaseSettings):
     max_in_flight: int = Field(
         256, ge=1, description="Calls worked on at once; those above it are answered 503 with Retry-After."
     )
+    request_timeout_s: float = Field(
+        10.0, gt=0, description="Seconds within which a request has to be here whole, and an answer has to be read."
+    )
     max_campaigns: int = Field(64, ge=1, description="Entries that `ext.campaigns` may have.")
     max_batch: int = Field(
         1000, ge=1, description="Bid requests in a call of /predict/batch, users in one of /features."
@@ -49,6 +52,9 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(MIB, ge=1 * KIB, description="Largest body of one bid request, in bytes, as sent.")
     max_batch_body_bytes: int = Field(
         32 * MIB, ge=1 * KIB, description="Largest body of /predict/batch and /features, in bytes, as sent."
+    )
+    max_upload_bytes: int = Field(
+        256 * MIB, ge=1 * KIB, description="Memory of all bodies of /predict/batch and /features under way, in bytes."
     )
     max_inflated_bytes: int = Field(
         MIB, ge=1 * KIB, description="Largest size to which a gzipped bid request may inflate, in bytes."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -28,7 +28,13 @@ class Limits:
     inflated: int
 
 
-async def read_body(headers: Headers, receive: Receive, limits: Limits) -> bytes:
+def _uncounted(_: int) -> None:
+    """Bodies of one request are short; the bound on calls in flight bounds them."""
+
+
+async def read_body(
+    headers: Headers, receive: Receive, limits: Limits, take: Callable[[int], None] = _uncounted
+) -> bytes:
     """Read a JSON body.
 
     Parameters
@@ -37,6 +43,8 @@ async def read_body(headers: Headers, receive: Receive, limits: Limits) -> bytes
         Lower-case names.
     receive : callable
     limits : Limits
+    take : callable
+        Told of the bytes that are held; may raise.
 
     Raises
     ------
@@ -56,12 +64,15 @@ async def read_body(headers: Headers, receive: Receive, limits: Limits) -> bytes
     length = headers.get(b"content-length", b"")
     if length.isdigit() and int(length) > limits.sent:
         raise _too_large(limits.sent)
-    body = await _receive_all(receive, limits.sent)
+    body = await _receive_all(receive, limits.sent, take)
     if encoding in _PLAIN:
         return body
     if len(body) > _LONG:
-        return await asyncio.to_thread(inflate, body, limits.inflated)  # zlib lets the others run meanwhile
-    return inflate(body, limits.inflated)
+        plain = await asyncio.to_thread(inflate, body, limits.inflated)  # zlib lets the others run meanwhile
+    else:
+        plain = inflate(body, limits.inflated)
+    take(len(plain))
+    return plain
 
 
 def inflate(body: bytes, limit: int) -> bytes:
@@ -86,13 +97,14 @@ def inflate(body: bytes, limit: int) -> bytes:
     return plain
 
 
-async def _receive_all(receive: Receive, limit: int) -> bytes:
+async def _receive_all(receive: Receive, limit: int, take: Callable[[int], None]) -> bytes:
     message = await receive()
     if message["type"] != "http.request":
         raise ClientDisconnect
     body: bytes = message.get("body", b"")
     if len(body) > limit:
         raise _too_large(limit)
+    take(len(body))
     if not message.get("more_body", False):
         return body
     parts, size = [body], len(body)
@@ -104,6 +116,7 @@ async def _receive_all(receive: Receive, limit: int) -> bytes:
         size += len(part)
         if size > limit:
             raise _too_large(limit)
+        take(len(part))
         parts.append(part)
     return b"".join(parts)
 

@@ -23,6 +23,7 @@ from app.api import problems
 from app.api.bodies import Headers, Limits, read_body
 from app.api.problems import Kind, Problems
 from app.errors import Overloaded, PltvError, Unauthorized
+from app.serving.admission import Uploads
 from app.telemetry import Telemetry
 
 JSON: Final = b"application/json"
@@ -62,6 +63,8 @@ class Endpoint:
     edge : Edge
     limits : Limits or None
         None: a body is neither read nor expected.
+    uploads : Uploads or None
+        Bounds the memory of long bodies; None where they are short.
     tokens : collection of str or None
         sha256 (hex) of the bearer tokens that open it; None: it is open; empty: it is shut.
     media_type : bytes
@@ -76,6 +79,7 @@ class Endpoint:
         edge: Edge,
         *,
         limits: Limits | None = None,
+        uploads: Uploads | None = None,
         tokens: Collection[str] | None = None,
         media_type: bytes = JSON,
     ) -> None:
@@ -84,6 +88,7 @@ class Endpoint:
         self._handle = handle
         self._edge = edge
         self._limits = limits
+        self._uploads = uploads
         self._tokens = tokens
         self._media_type = media_type
 
@@ -95,11 +100,15 @@ class Endpoint:
             sent: Headers = dict(scope["headers"])
             if self._tokens is not None:
                 check_token(sent.get(b"authorization"), self._tokens)
-            body = b""
-            if self._limits is not None:
-                body = await read_body(sent, receive, self._limits)
+            if self._uploads is not None and self._limits is not None:
+                with self._uploads.one() as take:
+                    body = await read_body(sent, receive, self._limits, take)
+                    start = perf_counter()
+                    answer = await self._handle(body)
+            else:
+                body = b"" if self._limits is None else await read_body(sent, receive, self._limits)
                 start = perf_counter()
-            answer = await self._handle(body)
+                answer = await self._handle(body)
         except PltvError as error:
             status, answer, headers = self._told(error)
             media = problems.MEDIA_TYPE

@@ -1,7 +1,8 @@
 """The live bundle: verified, loaded and warmed in a thread, then put in the place of its predecessor between two turns.
 
 Every worker polls the path of its bundle, so that a symbolic link which moves (`models/current`) moves all of them.
-Whatever is refused leaves the live bundle as it is. Outcomes told to the observer: `swapped`, `unchanged`, `refused`.
+Whatever is refused leaves the live bundle as it is, and a link that led to it is moved back to the live one: a worker
+that starts later must not meet it. Outcomes told to the observer: `swapped`, `unchanged`, `refused`, `rolled_back`.
 """
 
 from __future__ import annotations
@@ -127,7 +128,12 @@ class BundleStore:
         if path is None:
             self._seen = stamp
         if previous is None or stamp != self._stamp:
-            live = await asyncio.to_thread(self._load, stamp[0])
+            try:
+                live = await asyncio.to_thread(self._load, stamp[0])
+            except BundleError:
+                if previous is not None and linked and path is None:
+                    await asyncio.to_thread(self._roll_back, stamp[0])
+                raise
             try:
                 self._admit(live, path, linked)
             except BundleError:
@@ -155,6 +161,22 @@ class BundleStore:
         except Exception as error:  # a bundle that passes its hashes can still be wrong in any way
             raise BundleCorrupt(f"{path}: can not be loaded ({type(error).__name__}: {error})") from error
         return Live(predictor, predictor.layout, predictor.manifest.name)
+
+    def _roll_back(self, refused: Path) -> None:
+        """Move the link from the bundle that was refused to the live one."""
+        if self._stamp is None or self._stamp[0] == refused:
+            return  # it was replaced in place: there is nothing to go back to
+        target = self._stamp[0]
+        try:
+            if self.path.resolve() != refused or not (target / MANIFEST).is_file():
+                return
+            _point(self.path, target)
+        except (OSError, BundleError) as error:
+            _log.warning("the link still leads to a refused bundle", refused=refused.name, reason=str(error))
+            return
+        self._seen = self._stamp
+        self._observer.reload("rolled_back")
+        _log.warning("rolled back", refused=refused.name, live=target.name)
 
     def _admit(self, live: Live, path: Path | None, linked: bool) -> None:
         """Refuse another declaration, which this process has not built its routes and cache for; follow `path`."""

@@ -161,3 +161,9 @@ def _encoded(body: Any) -> bytes:
     if body is None:
         return b""
     return body if isinstance(body, bytes) else json.dumps(body).encode()
+
+
+def worker_pids(metrics: str) -> set[int]:
+    """Process ids of the workers that say which bundle they serve."""
+    live = [series for series, value in samples(metrics, "pltv_bundle_info").items() if value == 1.0]
+    return {int(part.split('"')[1]) for series in live for part in series.split(",") if "pid=" in part}

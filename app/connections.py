@@ -1,0 +1,168 @@
+"""Connections that cost no more than they bring: bounded heads, bounded waits, and a refusal before any work is done.
+
+uvicorn reads a head of any size, waits for a body without end and starts a task for each call. Here a head has a
+limit, a request has to be whole within a time, an answer that nobody reads is dropped, and a call that the service has
+no time for is refused where its head was read: a refusal must cost a fraction of an answer, or an overload eats itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from enum import Enum
+from typing import Any, Final, Protocol, cast
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+
+MAX_HEAD: Final = 32 * 1024
+"""Bytes that the request line and the headers may have."""
+MAX_HEADERS: Final = 100
+
+
+class Host(Protocol):
+    """What the application tells its connections."""
+
+    request_timeout_s: float
+    """Seconds within which a request has to be here whole."""
+
+    def turn_away(self, path: bytes) -> bytes | None:
+        """Headers and body of a 503 where the service has no time for a call, None where it may come in."""
+
+    def refusal(self, status: int, detail: str) -> bytes:
+        """Headers and body for what never became a call."""
+
+
+class _Place(Enum):
+    """Which part of a request comes next."""
+
+    BETWEEN = "between"
+    HEAD = "head"
+    BODY = "body"
+
+
+class _Silent:
+    """Takes the place of an event that nobody waits for."""
+
+    def set(self) -> None:
+        """Nothing."""
+
+
+class _Refused:
+    """Stands where uvicorn keeps the call under way: complete already, so that its body is passed over."""
+
+    response_complete = True
+    disconnected = False
+    keep_alive = True
+    message_event = _Silent()
+
+
+_REFUSED: Final = cast(RequestResponseCycle, _Refused())
+
+
+class Connection(HttpToolsProtocol):
+    """One connection of a client."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._host = cast(Host, self.app)
+        self._since: float | None = self.loop.time()  # of the first byte that a request still lacks its end of
+        self._stuck: float | None = None  # since when the client reads nothing
+        self._closing = False
+        self._place = _Place.BETWEEN
+        self._head_bytes = 0
+        self._answer: bytes | None = None  # a refusal, to be sent when the body has passed
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of requests."""
+        super().data_received(data)
+        if self._place is _Place.HEAD:
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD:
+                self._give_up(431, f"expected at most {MAX_HEAD} bytes before the body, received more")
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        super().on_message_begin()
+        self._since, self._place, self._head_bytes = self.loop.time(), _Place.HEAD, 0
+
+    def on_headers_complete(self) -> None:
+        """A head is here: a call begins, or is refused."""
+        answered = self._may_answer()
+        self._place = _Place.BODY
+        if answered:
+            self._answer = self._host.turn_away(self.url)
+            if self._answer is not None:
+                self.cycle = _REFUSED
+                return
+        if len(self.headers) > MAX_HEADERS or sum(len(name) + len(value) for name, value in self.headers) > MAX_HEAD:
+            self.cycle = _REFUSED
+            self._give_up(431, f"expected at most {MAX_HEADERS} headers of {MAX_HEAD} bytes, received more")
+            return
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """A request is here whole."""
+        self._since, self._place = None, _Place.BETWEEN
+        if self._answer is None:
+            super().on_message_complete()
+            return
+        answer, self._answer = self._answer, None
+        keep = self.parser.should_keep_alive() and not self.server_state.default_headers
+        self.transport.write(STATUS_LINE[503] + (answer if keep else b"connection: close\r\n" + answer))
+        if not keep:
+            self.transport.close()
+        self.on_response_complete()
+
+    def pause_writing(self) -> None:
+        """The client reads slower than it is answered."""
+        super().pause_writing()
+        self._stuck = self.loop.time()
+
+    def resume_writing(self) -> None:
+        """It has caught up."""
+        super().resume_writing()
+        self._stuck = None
+
+    def send_400_response(self, msg: str) -> None:
+        """What is no HTTP is told like every other error."""
+        self._give_up(400, "expected HTTP/1.1, received something else")
+
+    def sweep(self, now: float) -> None:
+        """Close what has waited too long: for the rest of a request, for a reader, or for its own end.
+
+        Parameters
+        ----------
+        now : float
+            `loop.time()`.
+        """
+        allowed = self._host.request_timeout_s
+        if self._closing or (self._stuck is not None and now - self._stuck > allowed):
+            self.transport.abort()
+        elif self.transport.is_closing():
+            self._closing = True  # whoever has not taken the rest by the next look has had his time
+        elif self._since is not None and now - self._since > allowed:
+            if self._place is _Place.BETWEEN:
+                self.transport.close()  # nothing was ever asked here
+            else:
+                self._give_up(408, "expected a whole request, received a part of one in the time there is")
+
+    def _give_up(self, status: int, detail: str) -> None:
+        if self.transport.is_closing():
+            return
+        if self._may_answer():
+            self.transport.write(STATUS_LINE[status] + b"connection: close\r\n" + self._host.refusal(status, detail))
+        self._since, self._place = None, _Place.BETWEEN
+        self.transport.close()
+
+    def _may_answer(self) -> bool:
+        """Whether an answer from here would be taken for the one to what comes in now."""
+        if self.cycle is None or self.cycle is _REFUSED:
+            return True
+        return not self.cycle.response_started if self._place is _Place.BODY else self.cycle.response_complete
+
+
+def sweep_all(connections: set[Any]) -> None:
+    """Look at every open connection."""
+    now = asyncio.get_running_loop().time()
+    for connection in list(connections):
+        if isinstance(connection, Connection) and connection.transport is not None:
+            connection.sweep(now)
