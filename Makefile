@@ -1,4 +1,4 @@
-# What people type. `make help` lists the verbs; variables: PORT, ROWS, SEED, NAME, BUNDLE, ENGINE, BASE_IMAGE, BUILD_FLAGS, PYTEST_ARGS.
+# What people type. `make help` lists the verbs; variables: PORT, ROWS, SEED, NAME, BUNDLE, ENGINE, BASE_IMAGE, BUILD_FLAGS, PYTEST_ARGS, BENCH_ARGS.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
@@ -11,10 +11,11 @@ ENGINE ?= docker
 IMAGE  ?= pltv
 BUNDLE ?= $(if $(wildcard models/current/manifest.json),models/$(notdir $(realpath models/current)))
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 
 BIN := .venv/bin
 
-.PHONY: help setup serve test lint format data train image lock clean
+.PHONY: help setup serve test bench lint format data train image lock clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -28,6 +29,12 @@ serve: setup ## serve models/current on PORT, making a small demonstration bundl
 test: ## every test, a real Redis among them
 	@scripts/setup.sh redis
 	@$(BIN)/python -m pytest -m "not stress" $(PYTEST_ARGS)
+
+bench: ## what a prediction costs, beside what people use today; BENCH_ARGS=--quick for a minute's look
+	@scripts/setup.sh redis
+	@scripts/serve.sh bundle
+	@loadtests/install-wrk.sh
+	@$(BIN)/python -m loadtests.benchmarks $(BENCH_ARGS)
 
 lint: setup ## ruff, mypy, the import contracts, and that the lock names no host
 	$(BIN)/ruff check .

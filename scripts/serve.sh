@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Serves models/current on PORT. Where models/ holds no bundle, a small market is generated and a bundle trained first.
+# `scripts/serve.sh bundle` stops there.
 # The service replaces this shell, so that whoever signals the group, or presses Ctrl-C, reaches it directly.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -25,6 +26,8 @@ if [ ! -e models/current/manifest.json ]; then
   [ -n "$bundle" ] || { make_demonstration; bundle=demo; }
   ln -sfn "$bundle" models/current
 fi
+
+[ "${1:-}" != bundle ] || exit 0
 
 # In a subshell of its own: the service must not inherit a child that it knows nothing of.
 (.venv/bin/python scripts/announce.py "$port" $$ &)
