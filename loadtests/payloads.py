@@ -84,7 +84,8 @@ def corpora(directory: Path) -> Corpora:
     """
     place = directory / f"corpora-{_fingerprint()}"
     if not (place / "full.jsonl").exists():
-        shutil.rmtree(place, ignore_errors=True)
+        for old in directory.glob("corpora-*"):
+            shutil.rmtree(old)
         place.mkdir(parents=True)
         natural = _generated(place)
         write(place / "natural.jsonl", natural)
@@ -94,7 +95,7 @@ def corpora(directory: Path) -> Corpora:
 
 def full_bodies(natural: Sequence[Body], n: int, rng: random.Random) -> list[Body]:
     """Bodies whose history has every field that any of `natural` has, each of `FULL_BYTES`."""
-    donors = [h for h in map(history_of, natural) if h]
+    donors = [_as_object({field: h[field] for field in _filled(h)}) for h in map(history_of, natural) if h]
     by_field: dict[str, list[History]] = {}
     for donor in donors:
         for field in _filled(donor):
@@ -214,14 +215,15 @@ def _allowed(device: Body) -> Body:
 def _complete(
     own: History, by_field: dict[str, list[History]], donors: Sequence[History], rng: random.Random
 ) -> History:
-    history = {field: own[field] for field in _filled(own)}
+    history = _as_object({field: own[field] for field in _filled(own)})
     for field in by_field:
         if field not in history:
             history[field] = rng.choice(by_field[field])[field]
     # What is not history takes about 500 bytes of a body.
     while len(encode(history)) < FULL_BYTES[0] - 400:
         history = _merge(history, rng.choice(donors))
-    return history
+    # As the user's own was written, so that maps written as pairs are as frequent as in the natural mix.
+    return {field: _as_pairs(value) for field, value in history.items()} if _in_pairs(own) else history
 
 
 def _merge(one: Any, other: Any) -> Any:
@@ -229,14 +231,24 @@ def _merge(one: Any, other: Any) -> Any:
     if isinstance(one, dict) and isinstance(other, dict):
         return {**other, **{key: _merge(value, other.get(key)) for key, value in one.items()}}
     if isinstance(one, list) and isinstance(other, list):
-        known = {_key(entry) for entry in one}
-        return [*one, *(entry for entry in other if _key(entry) not in known)]
+        return list(dict.fromkeys([*one, *other]))
     return one
 
 
-def _key(entry: Any) -> Any:
-    """Of an entry of a list: itself, or the key where the list is a map written as pairs."""
-    return entry[0] if isinstance(entry, list) else entry
+def _as_object(value: Any) -> Any:
+    """A map that was written as pairs as the object that it means, on either level."""
+    if isinstance(value, list) and value and isinstance(value[0], list):
+        value = dict(value)
+    return {key: _as_object(inner) for key, inner in value.items()} if isinstance(value, dict) else value
+
+
+def _as_pairs(value: Any) -> Any:
+    """The other way round."""
+    return [[key, _as_pairs(inner)] for key, inner in value.items()] if isinstance(value, dict) else value
+
+
+def _in_pairs(history: History) -> bool:
+    return any(isinstance(value, list) and value and isinstance(value[0], list) for value in history.values())
 
 
 def _filled(history: History) -> list[str]:

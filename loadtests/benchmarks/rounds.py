@@ -44,6 +44,11 @@ def ratio(numerator: Rounds, denominator: Rounds) -> float:
     return median(a / b for a, b in zip(numerator, denominator, strict=True))
 
 
+def spread(rounds: Rounds) -> float:
+    """The slowest round through the fastest: how much the machine itself moved."""
+    return max(rounds) / min(rounds)
+
+
 def interleave(candidates: Mapping[str, Callable[[], T]], rounds: int) -> dict[str, list[T]]:
     """Measure every candidate once a round, in an order that turns with the rounds.
 

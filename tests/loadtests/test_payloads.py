@@ -37,6 +37,11 @@ def full(natural: list[Body]) -> list[Body]:
     return payloads.full_bodies(natural, 20, random.Random(1))
 
 
+def _is_map(value: object) -> bool:
+    """Whether a value is a map, in either form."""
+    return isinstance(value, dict) or (isinstance(value, list) and value != [] and isinstance(value[0], list))
+
+
 def _read(body: Body) -> object:
     reader = Reader(Layout(DECLARATION), Gate(None, frozenset({1, 3, 4})))
     return reader.read(encode(body), body["ext"]["ts"])
@@ -67,6 +72,14 @@ def test_full_histories_fill_every_declared_field_in_about_4_kb(natural: list[Bo
     for body in full:
         assert {field for field, value in history_of(body).items() if value not in (None, {}, [])} == known
         assert payloads.FULL_BYTES[0] <= len(encode(body)) <= payloads.FULL_BYTES[1]
+
+
+def test_a_full_history_is_written_in_one_way(natural: list[Body]) -> None:
+    """Maps are all objects or all pairs, and pairs are as frequent as in the natural mix: one user in eight."""
+    full = payloads.full_bodies(natural, 60, random.Random(4))
+    forms = [{type(v) for v in history_of(body).values() if _is_map(v)} for body in full]
+    assert all(len(form) == 1 for form in forms)
+    assert 0.0 < sum(form == {list} for form in forms) / len(forms) < 0.35
 
 
 def test_full_bodies_depend_on_the_seed_alone(natural: list[Body]) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtests.benchmarks.rounds import interleave, percentile, ratio
+from loadtests.benchmarks.rounds import interleave, percentile, ratio, spread
 
 
 @given(st.lists(st.floats(-1e9, 1e9), min_size=1), st.floats(0.01, 1.0))
@@ -55,3 +55,9 @@ def test_interleave_measures_each_once_a_round_and_turns() -> None:
 def test_interleave_of_no_round_measures_nothing() -> None:
     """No warm-up is no call."""
     assert interleave({"a": lambda: pytest.fail("was called")}, 0) == {"a": []}
+
+
+def test_spread_is_one_on_a_calm_machine() -> None:
+    """Equal rounds have a spread of one; twice as slow a round, of two."""
+    assert spread([3.0, 3.0]) == 1.0
+    assert spread([2.0, 4.0, 3.0]) == 2.0

@@ -10,12 +10,13 @@ from typing import Any, Final
 from loadtests.benchmarks.measurements import Measurements
 from loadtests.benchmarks.plan import Bench
 from loadtests.benchmarks.processes import SERVER_CORE, Worker, worker
-from loadtests.benchmarks.rounds import interleave, ratio
+from loadtests.benchmarks.rounds import interleave, ratio, spread
 from loadtests.payloads import SEED, Body, with_campaigns
 
 JOINED: Final = 64
 CAMPAIGNS: Final = 16
 _MOST: Final = 2_000  # bodies that rotate
+_CALM: Final = 1.15
 
 
 def run(bench: Bench, out: Measurements) -> None:
@@ -39,6 +40,11 @@ def _run(bench: Bench, out: Measurements, corpus: str, bodies: list[Body]) -> No
     out.add("in_process.joined_us", median(r["each"] for r in found["joined"]), corpus)
     for stage in found["stages"][0]:
         out.add(f"in_process.stage_{stage}_us", median(r[stage] for r in found["stages"]), corpus)
+    moved = spread([r["p50"] for r in singles])
+    if moved > _CALM:
+        out.note(
+            f"in_process, {corpus}: the slowest round took {moved:.2f} × the fastest: other work ran, measure again"
+        )
     out.keep("in_process", corpus, found)
 
 
