@@ -42,9 +42,7 @@ def _run(bench: Bench, out: Measurements, corpus: str, bodies: list[Body]) -> No
         out.add(f"in_process.stage_{stage}_us", median(r[stage] for r in found["stages"]), corpus)
     moved = spread([r["p50"] for r in singles])
     if moved > _CALM:
-        out.note(
-            f"in_process, {corpus}: the slowest round took {moved:.2f} × the fastest: other work ran, measure again"
-        )
+        out.note(f"in_process, {corpus}: rounds differ by {moved:.2f} ×: other work ran, measure again")
     out.keep("in_process", corpus, found)
 
 
