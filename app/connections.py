@@ -69,12 +69,14 @@ class Connection(HttpToolsProtocol):
         self._closing = False
         self._place = _Place.BETWEEN
         self._head_bytes = 0
+        self._begins = False
         self._answer: bytes | None = None  # a refusal, to be sent when the body has passed
 
     def data_received(self, data: bytes) -> None:
         """Bytes of requests."""
+        self._begins = False
         super().data_received(data)
-        if self._place is _Place.HEAD:
+        if self._place is _Place.HEAD and not self._begins:  # what it began in may have held earlier requests
             self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD:
                 self._give_up(431, f"expected at most {MAX_HEAD} bytes before the body, received more")
@@ -83,6 +85,7 @@ class Connection(HttpToolsProtocol):
         """A request begins."""
         super().on_message_begin()
         self._since, self._place, self._head_bytes = self.loop.time(), _Place.HEAD, 0
+        self._begins = True
 
     def on_headers_complete(self) -> None:
         """A head is here: a call begins, or is refused."""
@@ -93,7 +96,8 @@ class Connection(HttpToolsProtocol):
             if self._answer is not None:
                 self.cycle = _REFUSED
                 return
-        if len(self.headers) > MAX_HEADERS or sum(len(name) + len(value) for name, value in self.headers) > MAX_HEAD:
+        size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+        if len(self.headers) > MAX_HEADERS or size > MAX_HEAD:
             self.cycle = _REFUSED
             self._give_up(431, f"expected at most {MAX_HEADERS} headers of {MAX_HEAD} bytes, received more")
             return
