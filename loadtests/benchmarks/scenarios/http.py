@@ -6,14 +6,17 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from statistics import median
+from typing import Final
 
 from loadtests.benchmarks import services
 from loadtests.benchmarks.generator import Load
 from loadtests.benchmarks.measurements import Measurements
 from loadtests.benchmarks.plan import Bench
-from loadtests.benchmarks.rounds import interleave, ratio
+from loadtests.benchmarks.rounds import interleave, ratio, spread
 from loadtests.benchmarks.services import Server
 from loadtests.payloads import encode
+
+_CALM: Final = 1.2
 
 
 def run(bench: Bench, out: Measurements) -> None:
@@ -48,6 +51,9 @@ def _run(bench: Bench, out: Measurements, corpus: str, bodies: Path, ours: Serve
     out.add("http.to_echo", ratio(rates["ours"], rates["echo"]), corpus)
     for name, loads in found.items():
         _tell(out, corpus, name, loads)
+    moved = spread(rates["echo"])
+    if moved > _CALM:
+        out.note(f"http, {corpus}: rounds of echo differ by {moved:.2f} ×: other work ran, measure again")
     own = found["ours"]
     out.add("http.p99_to_p50", median(load.p99_ms / load.p50_ms for load in own), corpus)
     out.keep("http", corpus, {name: [load.as_json() for load in loads] for name, loads in found.items()})
