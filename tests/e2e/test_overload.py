@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -82,5 +83,12 @@ def test_a_refused_connection_goes_on(shop: Path) -> None:
         for _ in range(3):
             replies = at_once(service.port, service.process.pid, [post("/predict", body), pair])
             assert all(reply is not None and reply.status in (200, 503) for reply in replies)
-        assert service.predict(body)["degraded"] == []
+        # The second of the last pair, whose answer nobody reads, may still be under way; no place is lost for good.
+        for _ in range(100):
+            reply = service.post("/predict", body)
+            if reply.status_code != 503:
+                break
+            time.sleep(0.05)
+        assert reply.status_code == 200, reply.text
+        assert reply.json()["degraded"] == []
         assert "Traceback" not in service.output
