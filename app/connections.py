@@ -8,6 +8,9 @@ no time for is refused where its head was read: a refusal must cost a fraction o
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
+import struct
 from enum import Enum
 from typing import Any, Final, Protocol, cast
 
@@ -140,7 +143,7 @@ class Connection(HttpToolsProtocol):
         """
         allowed = self._host.request_timeout_s
         if self._closing or (self._stuck is not None and now - self._stuck > allowed):
-            self.transport.abort()
+            self._hang_up()
         elif self.transport.is_closing():
             self._closing = True  # whoever has not taken the rest by the next look has had his time
         elif self._since is not None and now - self._since > allowed:
@@ -156,6 +159,13 @@ class Connection(HttpToolsProtocol):
             self.transport.write(STATUS_LINE[status] + b"connection: close\r\n" + self._host.refusal(status, detail))
         self._since, self._place = None, _Place.BETWEEN
         self.transport.close()
+
+    def _hang_up(self) -> None:
+        """Close at once: without lingering the system too forgets what nobody reads."""
+        with contextlib.suppress(OSError):
+            now = struct.pack("ii", 1, 0)
+            self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, now)
+        self.transport.abort()
 
     def _may_answer(self) -> bool:
         """Whether an answer from here would be taken for the one to what comes in now."""

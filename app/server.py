@@ -32,7 +32,7 @@ FIRST_PAUSE_S: Final = 1.0
 LONGEST_PAUSE_S: Final = 60.0
 
 _TICK_S: Final = 0.02
-_TICKS_A_SWEEP: Final = 10  # uvicorn's ticks are 0.1 s
+_TICKS_A_SWEEP: Final = 5  # uvicorn's ticks are 0.1 s
 _LOOK_S: Final = 1.0
 
 _log = structlog.get_logger("pltv")

@@ -19,6 +19,13 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def shop_service(shop: Path) -> Iterator[ServiceProcess]:
-    """That bundle, served; a request has to be whole within a second."""
-    with serving_process(shop, PLTV_REQUEST_TIMEOUT_S="1") as service:
+    """That bundle, served."""
+    with serving_process(shop) as service:
+        yield service
+
+
+@pytest.fixture(scope="module")
+def hasty_service(shop: Path) -> Iterator[ServiceProcess]:
+    """The same, where a request has to be whole in half a second."""
+    with serving_process(shop, PLTV_REQUEST_TIMEOUT_S="0.5") as service:
         yield service
