@@ -1,4 +1,4 @@
-# What people type. `make help` lists the verbs; variables: PORT, ROWS, SEED, NAME, BUNDLE, ENGINE, BASE_IMAGE, BUILD_FLAGS, PYTEST_ARGS, BENCH_ARGS.
+# What people type. `make help` lists the verbs; variables: PORT, ROWS, SEED, NAME, BUNDLE, ENGINE, BASE_IMAGE, BUILD_FLAGS, PYTEST_ARGS, BENCH_ARGS, SOAK_S, FUZZ_CASES.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
@@ -12,10 +12,12 @@ IMAGE  ?= pltv
 BUNDLE ?= $(if $(wildcard models/current/manifest.json),models/$(notdir $(realpath models/current)))
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+SOAK_S ?= 900
+FUZZ_CASES ?= 50000
 
 BIN := .venv/bin
 
-.PHONY: help setup serve test bench lint format data train image lock clean
+.PHONY: help setup serve test stress bench lint format data train image lock clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -29,6 +31,10 @@ serve: setup ## serve models/current on PORT, making a small demonstration bundl
 test: ## every test, a real Redis among them
 	@scripts/setup.sh redis
 	@$(BIN)/python -m pytest -m "not stress" $(PYTEST_ARGS)
+
+stress: ## load, swaps, FUZZ_CASES hostile bodies and SOAK_S seconds of load, held to tests/stress/thresholds.toml
+	@scripts/setup.sh redis
+	@PLTV_SOAK_S=$(SOAK_S) PLTV_FUZZ_CASES=$(FUZZ_CASES) $(BIN)/python -m pytest -s tests/stress tests/e2e/test_fuzz.py $(PYTEST_ARGS)
 
 bench: ## what a prediction costs, beside what people use today; BENCH_ARGS=--quick for a minute's look
 	@scripts/setup.sh redis

@@ -1,0 +1,1 @@
+"""The service for as long and as hard as it takes: `make stress`, held to thresholds.toml."""
