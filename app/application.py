@@ -29,7 +29,7 @@ from app.api.features import Features
 from app.api.health import METRICS_TYPE, Health
 from app.api.models import Models
 from app.api.openrtb import Readers
-from app.api.predict import Answers, Histories, Predict
+from app.api.predict import Answers, Histories, Line, Predict
 from app.api.privacy import Gate
 from app.api.problems import Kind, Problems
 from app.errors import (
@@ -234,17 +234,17 @@ def _mount_calls(app: Service, cache: HistoryCache) -> None:
     identity = Identity(_identity_key(settings))
     readers = Readers(Gate(settings.tcf_vendor_id, settings.tcf_purposes), settings.max_campaigns)
     readers.of(layout)
-    shared: dict[str, Any] = {
-        "store": app.store,
-        "readers": readers,
-        "histories": Histories(cache, identity),
-        "answers": Answers(layout.declaration, app.edge.problems, app.telemetry, settings.answer_ttl_s),
-        "batcher": Batcher(app.store, app.telemetry),
-        "admission": app.admission,
-    }
-    predict = Predict(**shared, telemetry=app.telemetry, deadline_ms=settings.deadline_ms)
+    line = Line(
+        store=app.store,
+        readers=readers,
+        histories=Histories(cache, identity),
+        answers=Answers(layout.declaration, app.edge.problems, app.telemetry, settings.answer_ttl_s),
+        batcher=Batcher(app.store, app.telemetry),
+        admission=app.admission,
+    )
+    predict = Predict(line, telemetry=app.telemetry, deadline_ms=settings.deadline_ms)
     batch = PredictBatch(
-        **shared,
+        line,
         told=app.edge.problems,
         failed=UNEXPECTED,
         most=settings.max_batch,

@@ -78,10 +78,13 @@ class Overloaded(PltvError):
     ----------
     retry_after_s : int
         Whole seconds to wait before the next try, sent as `Retry-After`.
+    reason : str
+        How the metrics name it.
     """
 
-    def __init__(self, detail: str, retry_after_s: int = 1) -> None:
+    def __init__(self, detail: str, retry_after_s: int = 1, reason: str = "in_flight") -> None:
         super().__init__(detail)
+        self.reason = reason
         self.retry_after_s = retry_after_s
 
 

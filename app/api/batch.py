@@ -12,15 +12,13 @@ from typing import Final
 
 from app.api import problems
 from app.api.endpoint import log_unexpected, unexpected
-from app.api.openrtb import Call, Reader, Readers
-from app.api.predict import Answers, Histories, nothing_to_predict, raw_request
+from app.api.openrtb import Call, Reader
+from app.api.predict import Line, nothing_to_predict, raw_request
 from app.api.problems import Kind, Problems
 from app.api.slices import Pace, entries
 from app.errors import BodyTooLarge, PltvError
-from app.serving.admission import Admission
-from app.serving.batching import Answer, Batcher
+from app.serving.batching import Answer
 from app.serving.cache import Found
-from app.serving.store import BundleStore
 
 ROUTE: Final = "/predict/batch"
 _GROUP: Final = 16  # requests
@@ -32,11 +30,10 @@ class PredictBatch:
 
     Parameters
     ----------
-    store, readers, histories, answers, batcher, admission
-        As for `Predict`.
+    line : Line
     told : Problems
     failed : Kind
-        How an unexpected error of one request is told.
+        How an error that nobody raised on purpose is told.
     most : int
         Requests in a body.
     max_bytes : int
@@ -45,27 +42,8 @@ class PredictBatch:
         For Redis, a group.
     """
 
-    def __init__(
-        self,
-        *,
-        store: BundleStore,
-        readers: Readers,
-        histories: Histories,
-        answers: Answers,
-        batcher: Batcher,
-        admission: Admission,
-        told: Problems,
-        failed: Kind,
-        most: int,
-        max_bytes: int,
-        wait_s: float,
-    ) -> None:
-        self._store = store
-        self._readers = readers
-        self._histories = histories
-        self._answers = answers
-        self._batcher = batcher
-        self._admission = admission
+    def __init__(self, line: Line, *, told: Problems, failed: Kind, most: int, max_bytes: int, wait_s: float) -> None:
+        self._line = line
         self._told = told
         self._failed = failed
         self._most = most
@@ -81,12 +59,12 @@ class PredictBatch:
             The body is not an object with 1 to `most` requests.
         Overloaded, NotReady
         """
-        self._admission.enter()
+        self._line.admission.enter()
         try:
             ranges = await entries(body, "requests", self._most)
             responses = await self._respond(body, ranges)
         finally:
-            self._admission.leave()
+            self._line.admission.leave()
         return b'{"responses":[' + b",".join(responses) + b"]}"
 
     async def _respond(self, body: bytes, ranges: list[tuple[int, int]]) -> list[bytes]:
@@ -95,7 +73,7 @@ class PredictBatch:
         group: dict[int, Call] = {}
         rows = 0
         for place, (start, end) in enumerate(ranges):
-            reader = self._readers.of(self._store.live.layout)
+            reader = self._line.readers.of(self._line.store.live.layout)
             read = self._read(reader, body[start:end])
             if isinstance(read, bytes):
                 responses[place] = read
@@ -124,22 +102,22 @@ class PredictBatch:
             return
         found = await self._find(group)
         futures = {
-            place: self._batcher.submit(raw_request(call, found[place]), math.inf)
+            place: self._line.batcher.submit(raw_request(call, found[place]), math.inf)
             for place, call in group.items()
             if call.campaigns
         }
         settled = await asyncio.gather(*futures.values(), return_exceptions=True)
         answers: dict[int, Answer | BaseException] = dict(zip(futures, settled, strict=True))
         for place, call in group.items():
-            answer = answers.get(place) or nothing_to_predict(self._store.live.name)
+            answer = answers.get(place) or nothing_to_predict(self._line.store.live.name)
             responses[place] = self._response(call, found[place], answer)
 
     async def _find(self, group: dict[int, Call]) -> dict[int, Found]:
-        found = {place: self._histories.at_once(call) for place, call in group.items()}
+        found = {place: self._line.histories.at_once(call) for place, call in group.items()}
         keys = {place: key for place, key in found.items() if isinstance(key, bytes)}
         if keys:
             deadline = asyncio.get_running_loop().time() + self._wait_s
-            fetches = (self._histories.fetch(key, group[place], deadline) for place, key in keys.items())
+            fetches = (self._line.histories.fetch(key, group[place], deadline) for place, key in keys.items())
             found.update(zip(keys, await asyncio.gather(*fetches), strict=True))
         return {place: one for place, one in found.items() if isinstance(one, Found)}
 
@@ -148,7 +126,7 @@ class PredictBatch:
             return self._problem(answer)
         if isinstance(answer, BaseException):
             return self._failure(answer)
-        return self._answers.encode(call, found, answer)
+        return self._line.answers.encode(call, found, answer)
 
     def _problem(self, error: PltvError) -> bytes:
         return problems.encode(self._told.document(error))

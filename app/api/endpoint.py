@@ -124,7 +124,7 @@ class Endpoint:
 
     def _told(self, error: PltvError) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:
         if isinstance(error, Overloaded):
-            self._edge.telemetry.shed("in_flight")
+            self._edge.telemetry.shed(error.reason)
         problem = self._edge.problems.document(error)
         return problem["status"], problems.encode(problem), self._edge.problems.headers(error)
 

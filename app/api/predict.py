@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, Final
 
@@ -131,8 +132,9 @@ class Answers:
             self._telemetry.degraded(reason)
 
 
-class Predict:
-    """The call behind `POST /predict`.
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What a request passes through, one at a time or in a batch.
 
     Parameters
     ----------
@@ -142,29 +144,29 @@ class Predict:
     answers : Answers
     batcher : Batcher
     admission : Admission
+    """
+
+    store: BundleStore
+    readers: Readers
+    histories: Histories
+    answers: Answers
+    batcher: Batcher
+    admission: Admission
+
+
+class Predict:
+    """The call behind `POST /predict`.
+
+    Parameters
+    ----------
+    line : Line
     telemetry : Telemetry
     deadline_ms : int
         For calls that name none.
     """
 
-    def __init__(
-        self,
-        *,
-        store: BundleStore,
-        readers: Readers,
-        histories: Histories,
-        answers: Answers,
-        batcher: Batcher,
-        admission: Admission,
-        telemetry: Telemetry,
-        deadline_ms: int,
-    ) -> None:
-        self._store = store
-        self._readers = readers
-        self._histories = histories
-        self._answers = answers
-        self._batcher = batcher
-        self._admission = admission
+    def __init__(self, line: Line, *, telemetry: Telemetry, deadline_ms: int) -> None:
+        self._line = line
         self._telemetry = telemetry
         self._deadline_ms = deadline_ms
 
@@ -177,28 +179,28 @@ class Predict:
             The request as a whole is invalid.
         Overloaded, NotReady
         """
-        self._admission.enter()
+        self._line.admission.enter()
         try:
             return await self._answer(body)
         finally:
-            self._admission.leave()
+            self._line.admission.leave()
 
     async def _answer(self, body: bytes) -> bytes:
         received, start = asyncio.get_running_loop().time(), perf_counter()
-        call = self._readers.of(self._store.live.layout).read(body, time.time())
+        call = self._line.readers.of(self._line.store.live.layout).read(body, time.time())
         deadline = deadline_of(received, call.deadline_ms, call.tmax_ms, self._deadline_ms)
         parsed = perf_counter()
-        found = self._histories.at_once(call)
+        found = self._line.histories.at_once(call)
         if isinstance(found, bytes):
-            found = await self._histories.fetch(found, call, deadline)
+            found = await self._line.histories.fetch(found, call, deadline)
         self._telemetry.stage("parse", parsed - start)
         self._telemetry.stage("cache", perf_counter() - parsed)
         if call.campaigns:
-            answer = await self._batcher.submit(raw_request(call, found), deadline)
+            answer = await self._line.batcher.submit(raw_request(call, found), deadline)
         else:
-            answer = nothing_to_predict(self._store.live.name)
+            answer = nothing_to_predict(self._line.store.live.name)
         predicted = perf_counter()
-        encoded = self._answers.encode(call, found, answer)
+        encoded = self._line.answers.encode(call, found, answer)
         done = perf_counter()  # finer than the loop's clock, which uvloop reads in milliseconds
         self._telemetry.stage("encode", done - predicted)
         self._telemetry.slack(deadline - received - (done - start))

@@ -113,7 +113,7 @@ class Uploads:
         def take(n: int) -> None:
             nonlocal held
             if n > self._free:
-                raise Overloaded("the long bodies under way leave no room for another")
+                raise Overloaded("the long bodies under way leave no room for another", reason="uploads")
             self._free -= n
             held += n
 

@@ -16,7 +16,7 @@ import pytest
 from app.connections import MAX_HEAD
 from tests.api.served import bid
 from tests.support.raw_http import closed, connect, get, post, read
-from tests.support.service_process import ServiceProcess, serving_process
+from tests.support.service_process import ServiceProcess, samples, serving_process
 
 BODY = json.dumps(bid()).encode()
 MIB = 1 << 20
@@ -126,6 +126,7 @@ def test_long_bodies_together_are_bounded(shop: Path) -> None:
             assert ready
             told += ready
         assert [reply.status if (reply := read(line)) else 0 for line in told] == [503, 503]
+        assert samples(service.metrics(), "pltv_shed_total") == {'{reason="uploads"}': 2.0}
         (last,) = [line for line in lines if line not in told]
         last.sendall(long[-1:])
         answered = read(last)
