@@ -29,7 +29,7 @@ serve: setup ## serve models/current on PORT, making a small demonstration bundl
 	@PORT=$(PORT) exec scripts/serve.sh
 
 test: ## every test, a real Redis among them
-	@scripts/setup.sh redis
+	@scripts/setup.sh redis mlflow dashboard notebook cdnow
 	@$(BIN)/python -m pytest -m "not stress" $(PYTEST_ARGS)
 
 stress: ## load, swaps, FUZZ_CASES hostile bodies and SOAK_S seconds of load, held to tests/stress/thresholds.toml

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Makes .venv for training, serving and tests, in the exact versions of requirements/lock.txt, with this checkout
 # installed into it. Checks first what the system must bring; as root with apt it installs what lacks, otherwise it says in one line what to install.
-# `scripts/setup.sh redis` also requires a redis-server, which the tests start for themselves.
+# Arguments name what a verb needs beyond that: `redis` requires a redis-server, which the tests start for themselves;
+# any other is an extra of pyproject.toml (`load`, `mlflow`, `dashboard`, `notebook`, `cdnow`), installed where it lacks.
 # Cheap when nothing changed: a stamp in .venv remembers what it was made from.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -68,5 +69,18 @@ make_environment() {
   fingerprint >"$stamp"
 }
 
-require_system "${1:-}"
+# Extras beside the environment's own, one stamp each.
+install_extras() {
+  local extra
+  for extra in "$@"; do
+    [ "$extra" != redis ] && [ ! -e ".venv/.extra-$extra" ] || continue
+    echo "setup: installing what \`$extra\` needs"
+    .venv/bin/python -m pip install -qq --disable-pip-version-check --no-input --constraint requirements/lock.txt \
+      --no-build-isolation --editable ".[$extra]" || die "could not install the extra $extra"
+    touch ".venv/.extra-$extra"
+  done
+}
+
+case " $* " in *" redis "*) require_system redis ;; *) require_system "" ;; esac
 make_environment
+install_extras "$@"
