@@ -1,20 +1,25 @@
 """uvicorn that drops no call when it stops, and workers that are replaced when they die, with patience.
 
 uvicorn closes idle connections the moment it is told to stop, and a call that is on its way over one of them is lost;
-so is one whose connection waits in the listening socket's queue. Here the queue is emptied in the same moment in which
-the socket is closed, every answer from then on says `Connection: close`, and only what stays silent is closed.
+so is one whose connection waits in the listening socket's queue when that closes. Here newcomers are kept out first,
+then the queue is emptied, then the socket is closed: nobody can join between the last look and the end. Every answer
+from then on says `Connection: close`, and only what stays silent is closed.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import multiprocessing
 import os
 import resource
 import signal
 import socket
+import struct
+import sys
 import time
+from pathlib import Path
 from typing import Final
 
 import structlog
@@ -31,9 +36,16 @@ FIRST_PAUSE_S: Final = 1.0
 
 LONGEST_PAUSE_S: Final = 60.0
 
+HANDSHAKE_S: Final = 0.1
+"""Seconds that a connection half way through its handshake has to join the queue, once newcomers are kept out."""
+
 _TICK_S: Final = 0.02
 _TICKS_A_SWEEP: Final = 5  # uvicorn's ticks are 0.1 s
 _LOOK_S: Final = 1.0
+
+# Classic BPF over the TCP header, (code, true, false, operand): load the flags, drop a SYN, let all else pass.
+_NO_NEWCOMERS: Final = ((0x30, 0, 0, 13), (0x45, 0, 1, 0x02), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFFFFFF))
+_SO_ATTACH_FILTER: Final = 26  # of Linux; Python has no name for it
 
 _log = structlog.get_logger("pltv")
 
@@ -51,14 +63,17 @@ class Server(uvicorn.Server):
         """Stop; called once, by uvicorn."""
         await self._leave(sockets or [])
         self.server_state.default_headers.append((b"connection", b"close"))
-        loop = asyncio.get_running_loop()
-        until = loop.time() + GRACE_S
-        while self.server_state.connections and not self.force_exit and loop.time() < until:
+        for _ in range(round(GRACE_S / _TICK_S)):  # turns, not a clock: after a stall what has arrived is read first
+            if not self.server_state.connections or self.force_exit:
+                break
             await asyncio.sleep(_TICK_S)
         await super().shutdown(sockets)
 
     async def _leave(self, sockets: list[socket.socket]) -> None:
-        """Take who waits in the queue, and close it before anyone else can join."""
+        """Keep newcomers out, take who waits in the queue, and close it."""
+        for sock in sockets:
+            _keep_out(sock)
+        await asyncio.sleep(HANDSHAKE_S)
         waiting = [connection for sock in sockets for connection in _accept_all(sock)]
         for server in self.servers:
             server.close()
@@ -161,6 +176,22 @@ def raise_file_limit() -> None:
 
 # The supervisor makes its workers by this name and takes no other.
 multiprocess.Process = Worker  # type: ignore[misc]
+
+
+def _keep_out(sock: socket.socket) -> None:
+    """Let nobody join a listening socket's queue any more, in one step and for every process that shares it.
+
+    Who knocks meanwhile hears nothing, knocks again after a second, and is refused: nothing of his was sent. Where the
+    system can not do that, whoever joins between the last look into the queue and its end is still lost.
+    """
+    with contextlib.suppress(OSError):
+        if sock.family == socket.AF_UNIX:
+            Path(sock.getsockname()).unlink(missing_ok=True)
+        elif sys.platform == "linux":
+            steps = b"".join(struct.pack("HBBI", *step) for step in _NO_NEWCOMERS)
+            program = ctypes.create_string_buffer(steps, len(steps))
+            which = struct.pack("HP", len(_NO_NEWCOMERS), ctypes.addressof(program))
+            sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, which)
 
 
 def _accept_all(sock: socket.socket) -> list[socket.socket]:
