@@ -126,6 +126,8 @@ class TextEncoder:
         fold : ndarray of shape (n,), int64
         """
         rows = self.rows_of(texts)
+        if not self.columns:
+            return np.empty((len(rows), 0))
         weights = np.stack((np.ones_like(gate), gate, np.log1p(revenue) * gate), axis=1)
         total = np.concatenate([v.sums for v in self.vocabularies])
         out = np.empty((len(rows), len(self.columns) * N_STATISTICS))

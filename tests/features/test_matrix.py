@@ -209,6 +209,16 @@ def test_out_of_fold_and_serving_differ_in_target_statistics_only_and_agree_in_d
                 assert np.nanquantile(a, q) == pytest.approx(np.nanquantile(b, q), abs=0.1), name
 
 
+def test_without_an_encoded_text_there_is_nothing_to_encode_out_of_fold() -> None:
+    """A declaration that encodes no category gives the same X to training and serving, row by row."""
+    columns, gate, revenue = _training()
+    plain = {k: v for k, v in SMALL.items() if k not in ("encodings", "ratios", "products")}
+    plan = FeaturePlan.fit(Declaration.from_dict(plain), columns, gate, revenue)
+    assert "encodings" not in plan.groups
+    X = plan.transform_out_of_fold(columns, gate, revenue, np.arange(len(gate)) % 3)
+    np.testing.assert_array_equal(X, plan.transform(columns))
+
+
 def test_ranks_are_the_share_of_the_cohort_below() -> None:
     """The cheapest device ranks 0, the dearest 1, a missing price has none."""
     base = {"now": NOW, "history": None, "state": "new", "campaigns": [{"shop": "a"}]}
