@@ -29,6 +29,7 @@ FAILED: Final = 1
 _APP: Final = "app.main:app"
 _BACKLOG: Final = 2048
 _MULTIPROC: Final = "PROMETHEUS_MULTIPROC_DIR"
+_FLEET: Final = "PLTV_FLEET_DIR"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -59,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     raise_file_limit()
     # uvicorn stops cleanly and then raises the signal again, which would end the process before it has tidied up.
     signal.signal(signal.SIGTERM, _leave)
-    with contextlib.suppress(KeyboardInterrupt), _listen(arguments) as sock, _shared_metrics(arguments.workers):
+    with contextlib.suppress(KeyboardInterrupt), _listen(arguments) as sock, _shared(arguments.workers):
         return _run(arguments.workers, sock)
     return 0
 
@@ -159,6 +160,18 @@ def _remove_stale(path: Path) -> None:
             probe.connect(str(path))
         except OSError:
             path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _shared(workers: int) -> Iterator[None]:
+    """What the workers need of each other: their metrics, and a directory in which they agree on a bundle."""
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_shared_metrics(workers))
+        if workers > 1:
+            made = tempfile.TemporaryDirectory(prefix="pltv-fleet-", ignore_cleanup_errors=True)
+            os.environ[_FLEET] = stack.enter_context(made)
+            stack.callback(os.environ.pop, _FLEET)
+        yield
 
 
 @contextlib.contextmanager

@@ -49,6 +49,7 @@ from app.serving.admission import Admission, Uploads
 from app.serving.batching import Batcher
 from app.serving.cache import HistoryCache
 from app.serving.identity import Identity
+from app.serving.shared_fleet import SharedFleet
 from app.serving.store import BundleStore
 from app.settings import Settings
 from app.telemetry import FLUSH_S, Telemetry, configure_logging
@@ -97,7 +98,11 @@ class Service(FastAPI):
         self.admission = Admission(settings.max_in_flight, settings.deadline_ms * _TURN_SHARE / 1000.0)
         self.request_timeout_s = settings.request_timeout_s
         self.store = BundleStore(
-            settings.bundle, key=_secret(settings.bundle_key), poll_s=settings.bundle_poll_s, telemetry=self.telemetry
+            settings.bundle,
+            key=_secret(settings.bundle_key),
+            poll_s=settings.bundle_poll_s,
+            telemetry=self.telemetry,
+            fleet=SharedFleet(settings.fleet_dir) if settings.fleet_dir else None,
         )
         self.edge = Edge(Problems(KINDS), UNEXPECTED, self.telemetry)
         self._busy = self.refusal(503, "more calls have arrived at once than can be answered in time", "overloaded")

@@ -68,6 +68,10 @@ class Settings(BaseSettings):
         ge=1,
         description="Workers behind one port, set by `--workers`; without Redis several store no histories.",
     )
+    fleet_dir: Path | None = Field(
+        None,
+        description="Directory in which the workers of one service agree on a bundle, set by `--workers`.",
+    )
     redis_timeout_ms: int = Field(5, ge=1, description="Longest wait for one answer of Redis, milliseconds.")
     redis_write_timeout_ms: int = Field(
         1000, ge=1, description="Longest wait for Redis to confirm a write or an erasure, milliseconds."

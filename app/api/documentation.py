@@ -101,11 +101,19 @@ def paths(declaration: Declaration) -> dict[str, Any]:
         "/models/reload": {
             "post": _operation(
                 "Swap the bundle",
-                "Needs the admin token. Without a body the configured path is looked at again.",
+                "Needs the admin token. Without a body the configured path is looked at again. All workers swap "
+                "together, once each has verified and warmed the bundle; `workers` counts those that answer from it, "
+                "`pending` those that have not said so yet.",
                 body=(_object(bundle=_STRING), {"bundle": "smadex-2025-10-03"}),
                 answer=(
-                    _object(outcome=_STRING, bundle=_STRING),
-                    {"outcome": "swapped", "bundle": "smadex-2025-10-03"},
+                    _object(outcome=_STRING, bundle=_STRING, previous=_STRING, workers=_INTEGER, pending=_INTEGER),
+                    {
+                        "outcome": "swapped",
+                        "bundle": "smadex-2025-10-03",
+                        "previous": "smadex-2025-10-02",
+                        "workers": 4,
+                        "pending": 0,
+                    },
                 ),
                 told=(400, 401, 409, 413, 415, 500, 503),
                 optional=True,

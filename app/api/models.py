@@ -52,14 +52,14 @@ class Models:
         return orjson.dumps({"live": {**shown, "features": len(manifest["feature_names"])}})
 
     async def reload(self, body: bytes) -> bytes:
-        """Reload the configured bundle, or `{"bundle": NAME}` beside it.
+        """Reload the configured bundle, or `{"bundle": NAME}` beside it, in every worker.
 
         Raises
         ------
         InputError
             Not such an object, or a name that leads elsewhere.
         BundleError
-            The bundle was refused; the live one stays.
+            A worker refused the bundle; the live one stays in all of them.
         """
         return orjson.dumps(await self._store.reload(self._path(body)))
 

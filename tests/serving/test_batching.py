@@ -66,16 +66,24 @@ class Store(BundleStore):
 
     def __init__(self) -> None:
         super().__init__(Path("nowhere"), key=None, poll_s=1, telemetry=Recorder())
+        self.given: Live | None = None
         self.use("first")
+
+    @property
+    def live(self) -> Live:
+        """What the test gave."""
+        if self.given is None:
+            raise NotReady("no bundle is live yet")
+        return self.given
 
     def use(self, name: str) -> None:
         """Swap."""
         predictor: Any = SimpleNamespace(plan=Plan(), ensemble=Ensemble(), prior=PRIOR)
-        self._live = Live(predictor, LAYOUT, name)
+        self.given = Live(predictor, LAYOUT, name)
 
     def empty(self) -> None:
         """No bundle."""
-        self._live = None
+        self.given = None
 
 
 def request(price: float, bundles: Sequence[str | None] = ("app0",), country: str | None = "us") -> RawRequest:

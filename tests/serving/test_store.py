@@ -45,7 +45,7 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[Loaded]:
         loaded.append(Loaded(content))
         return loaded[-1]
 
-    monkeypatch.setattr("app.serving.store.Predictor.load", load)
+    monkeypatch.setattr("app.serving.seat.Predictor.load", load)
     return loaded
 
 
@@ -121,7 +121,7 @@ def test_every_worker_follows_the_link(loads: list[Loaded], bundle: Callable[...
         for store in stores:
             await store.open()
         report = await stores[0].reload(bundle("b"))
-        assert report == {"outcome": "swapped", "bundle": "b", "previous": "a", "workers": "all"}
+        assert report == {"outcome": "swapped", "bundle": "b", "previous": "a", "workers": 1, "pending": 0}
         assert link.resolve() == (tmp_path / "b").resolve()
         await until(lambda: all(s.live.name == "b" for s in stores), "all stores follow")
         assert [p.manifest.name for p in loads if p.closed] == ["a"] * 3
@@ -204,7 +204,7 @@ def test_polling_survives_what_it_refuses(loads: list[Loaded], bundle: Callable[
 def test_a_link_that_can_not_move_is_refused(
     loads: list[Loaded], bundle: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On a read-only file system a reload by path would move one worker alone: it is refused instead."""
+    """On a read-only file system a restart would undo a reload by path: it is refused instead."""
 
     async def scenario() -> None:
         link = tmp_path / "current"
@@ -225,13 +225,13 @@ def test_a_link_that_can_not_move_is_refused(
 
 
 def test_without_a_link_this_process_follows(loads: list[Loaded], bundle: Callable[..., Path]) -> None:
-    """Where the path is a plain directory a reload by path moves this process, and says so."""
+    """Where the path is a plain directory a reload by path is not undone by the next look at it."""
 
     async def scenario() -> None:
         store, _ = store_of(bundle("a"), poll_s=0.01)
         await store.open()
         report = await store.reload(bundle("b"))
-        assert (report["outcome"], report["workers"]) == ("swapped", "this")
+        assert (report["outcome"], report["workers"]) == ("swapped", 1)
         await asyncio.sleep(0.05)
         assert store.live.name == "b"
         assert len(loads) == 2
