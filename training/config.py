@@ -68,22 +68,59 @@ class BoosterConfig(Section):
     bagging_fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
 
 
+class ResamplingConfig(Section):
+    """How rare revenue is made to count for more: `training.learning.resampling`.
+
+    `histos` sees rare rows more often, `histus` common rows less often; as `weights`, or as `samples` that are drawn.
+    `bins` of equal width over log1p revenue; `strength` is B and `decay` is A of the method.
+    """
+
+    method: Literal["histos", "histus"]
+    mode: Literal["weights", "samples"] = "weights"
+    bins: Count = 20
+    strength: Positive = 1.0
+    decay: Annotated[float, Field(ge=1.0)] = 1.02
+
+
+class ClassifierConfig(BoosterConfig):
+    """P(buy). `negatives_kept` is the share of the other rows that it sees, `positive_weight` what a buyer counts.
+
+    The prior that either moves is given back exactly, as a constant on the logit.
+    """
+
+    negatives_kept: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    positive_weight: Positive = 1.0
+
+
 class RegressorConfig(BoosterConfig):
     """The conditional revenue of the gate's horizon, and the ratios of the other horizons to it.
 
-    `objective`: `lognormal` is least squares on log revenue of payers, `gamma` their mean with a log link, and
-    `tweedie` the mean of all buyers, those without revenue among them. `ratio_rounds` trees a horizon are added for
-    the ratio of its revenue to the gate's horizon's.
+    `objective`, on payers: `lognormal` is least squares on log revenue, `huber` (beyond `huber_delta` linear) and
+    `quantile` its robust kin, `gamma` the mean with a log link. On all buyers, those without revenue among them:
+    `tweedie` is the mean, `msle` least squares and `huber_log` a pseudo-Huber loss on log1p of it. `ratio_rounds`
+    trees a horizon are added for the ratio of its revenue to the gate's horizon's. `order_penalised` is MSLE of all
+    horizons at once, without ratios: what a horizon exceeds the next by, in units of mean revenue, costs
+    `order_weight` times that.
     """
 
-    objective: Literal["lognormal", "gamma", "tweedie"] = "lognormal"
+    objective: Literal["lognormal", "gamma", "tweedie", "quantile", "huber", "msle", "huber_log", "order_penalised"] = (
+        "lognormal"
+    )
     tweedie_power: Annotated[float, Field(gt=1.0, lt=2.0)] = 1.7
+    quantile: Share = 0.5
+    huber_delta: Positive = 1.0
+    order_weight: Positive = 1.0
     ratio_rounds: Annotated[int, Field(ge=0)] = 30
+    resampling: ResamplingConfig | None = None
 
 
 class CalibrationConfig(Section):
-    """At most `max_knots` knots a curve, each standing for at least `min_events` buyers."""
+    """At most `max_knots` knots a curve, each standing for at least `min_events` buyers.
 
+    `probability` is the curve of P(buy): `binned` ratios that are shrunk by their noise, `isotonic`, or `beta`.
+    """
+
+    probability: Literal["binned", "isotonic", "beta"] = "binned"
     max_knots: Annotated[int, Field(ge=1, le=64)] = 24
     min_events: Count = 100
 
@@ -138,7 +175,7 @@ class TrainingConfig(Section):
     folds: Annotated[int, Field(ge=2)] = 5
     seed: Annotated[int, Field(ge=0)] = 7
     threads: Count = 2
-    classifier: BoosterConfig
+    classifier: ClassifierConfig
     regressors: RegressorConfig
     log_mean: BoosterConfig | None = None
     meta: MetaConfig | None = None

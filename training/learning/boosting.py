@@ -88,6 +88,21 @@ class Matrix:
             data.set_weight(weight[chosen])
         return lgb.train(params, data, num_boost_round=config.rounds)
 
+    def begin(self, rows: Mask, config: BoosterConfig, *, init_score: float) -> lgb.Booster:
+        """Return a booster without trees, whose `update` is given gradients and curvatures of the rows that hold."""
+        chosen = np.flatnonzero(rows)
+        params = {**self._common, **_parameters(config), "objective": "none"}
+        data = self._data.subset(chosen.tolist(), params=params).construct()
+        data.set_init_score(np.full(len(chosen), init_score))
+        return lgb.Booster(params, data)
+
+    def tree_scores(self, booster: lgb.Booster, X: Floats, tree: int) -> Floats:
+        """Return what one tree adds to the scores of X, shape (n,)."""
+        one = booster.predict(
+            X, raw_score=True, start_iteration=tree, num_iteration=1, num_threads=self.runtime.threads
+        )
+        return np.asarray(one, dtype=np.float64)
+
     def extend(
         self,
         booster: lgb.Booster,

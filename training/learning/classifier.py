@@ -1,17 +1,34 @@
-"""Stage 1: who buys. A booster of the gate, trained on every mature row as it is: no resampling, no class weights."""
+r"""Stage 1: who buys. X, the gate's label and the rows enter; a booster whose score is an honest logit leaves.
+
+Keeping a share of the negatives, or weighing the classes, moves the prior by a factor that depends on the class alone:
+the booster gets it back as a constant on its logit (`resampling`), and all that reads the score reads the prior of
+the data. A resampling by *revenue*, such as HistOS, has no such constant. It is offered only together with its remedy,
+`fit_resampled`: isotonic calibration on out-of-fold scores of rows that were not resampled.
+"""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import lightgbm as lgb
 import numpy as np
 
-from training.config import BoosterConfig
-from training.learning.boosting import Floats, Mask, Matrix
+from app.inference.specification import Curve
+from training.config import ClassifierConfig, ResamplingConfig
+from training.learning.boosting import Floats, Ints, Mask, Matrix, out_of_fold, shifted
+from training.learning.labels import Labels
+from training.learning.probability import fit_isotonic
+from training.learning.resampling import (
+    log_odds_of_class_weights,
+    log_odds_of_negatives_kept,
+    negatives_kept,
+    row_weights,
+)
 
 OBJECTIVE = {"objective": "binary"}
 
 
-def fit_classifier(matrix: Matrix, buyer: Floats, rows: Mask, config: BoosterConfig) -> lgb.Booster:
+def fit_classifier(matrix: Matrix, buyer: Floats, rows: Mask, config: ClassifierConfig) -> lgb.Booster:
     """Fit P(buy | x).
 
     Parameters
@@ -21,11 +38,68 @@ def fit_classifier(matrix: Matrix, buyer: Floats, rows: Mask, config: BoosterCon
         0 or 1; NaN, not mature, is left out.
     rows : ndarray of shape (n,), bool
         Rows that may be seen.
-    config : BoosterConfig
+    config : ClassifierConfig
 
     Returns
     -------
     lightgbm.Booster
-        Its raw score is a logit.
+        Its raw score is a logit, on the prior of the rows as they came.
     """
-    return matrix.fit(OBJECTIVE, buyer, rows & np.isfinite(buyer), config)
+    known, shift, weight = rows & np.isfinite(buyer), 0.0, None
+    if config.negatives_kept < 1.0:
+        known &= negatives_kept(buyer, config.negatives_kept, matrix.runtime.seed)
+        shift += log_odds_of_negatives_kept(config.negatives_kept)
+    if config.positive_weight != 1.0:
+        weight = np.where(np.equal(buyer, 1.0), config.positive_weight, 1.0)
+        shift += log_odds_of_class_weights(1.0, config.positive_weight)
+    booster = matrix.fit(OBJECTIVE, buyer, known, config, weight=weight)
+    return shifted(booster, shift) if shift != 0.0 else booster
+
+
+@dataclass(frozen=True)
+class Recalibrated:
+    """A classifier of resampled rows, and the curve without which its score says nothing.
+
+    Parameters
+    ----------
+    booster : lightgbm.Booster
+    curve : Curve
+        sigmoid(score) → P(buy).
+    out_of_fold : ndarray of shape (n,)
+        Raw scores of the training rows by boosters that did not see them.
+    """
+
+    booster: lgb.Booster
+    curve: Curve
+    out_of_fold: Floats
+
+    def predict(self, raw: Floats) -> Floats:
+        """P(buy) of raw scores: sigmoid, then linear interpolation in the curve; shape (n,)."""
+        return np.interp(1.0 / (1.0 + np.exp(-raw)), self.curve.x, self.curve.y)
+
+
+def fit_resampled(
+    matrix: Matrix, labels: Labels, horizon: int, fold: Ints, config: ClassifierConfig, resampling: ResamplingConfig
+) -> Recalibrated:
+    """Fit P(buy | x) on buyers resampled by their revenue, and calibrate it on all rows as they came.
+
+    Parameters
+    ----------
+    matrix : Matrix of n rows
+    labels : Labels of n rows
+    horizon : int
+        Position of the horizon whose revenue is resampled.
+    fold : ndarray of shape (n,), int64
+    config : ClassifierConfig
+    resampling : ResamplingConfig
+    """
+    revenue, seed = np.nan_to_num(labels.revenue[:, horizon]), matrix.runtime.seed
+
+    def fit(rows: Mask) -> list[lgb.Booster]:
+        known = rows & np.isfinite(labels.buyer)
+        weight = row_weights(revenue, known & np.equal(labels.buyer, 1.0), resampling, seed)
+        return [matrix.fit(OBJECTIVE, labels.buyer, known & (weight > 0.0), config, weight=weight)]
+
+    scores = out_of_fold(fit, matrix, fold)[:, 0]
+    curve = fit_isotonic(1.0 / (1.0 + np.exp(-scores)), labels.buyer)
+    return Recalibrated(fit(np.ones(len(labels), dtype=bool))[0], curve, scores)

@@ -23,12 +23,12 @@ from training.learning.calibration import (
     expected_revenue,
     fit_log_mean,
     fit_ltv,
-    fit_probability,
     fit_states,
     projection_weights,
     shrunk_ratio,
 )
 from training.learning.labels import Labels
+from training.learning.probability import fit_curve
 from training.learning.tails import payers
 
 
@@ -96,7 +96,7 @@ def fit_calibration(
         factor[state] = ltv[:, later].sum(axis=1) / _priced(blind.ltv, curves).sum(axis=1)
     log_target = np.log1p(revenue[:, log_horizon])
     buyer = evidence.labels.buyer
-    probability = _followed(fit_probability(mix.p_buyer, buyer, config), mix.p_buyer, buyer, later, 1.0)
+    probability = _followed(fit_curve(mix.p_buyer, buyer, config), mix.p_buyer, buyer, later, 1.0)
     log_mean = _followed(fit_log_mean(mix.log_mean, log_target, config), mix.log_mean, log_target, later, np.inf)
     calibration = Calibration(p_buyer=probability, ltv=tuple(curves), state=factor, log_mean=log_mean)
     return calibration, projection_weights(ltv, target)

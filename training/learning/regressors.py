@@ -20,18 +20,27 @@ import numpy as np
 
 from training.config import RegressorConfig
 from training.learning.boosting import Floats, Mask, Matrix, shifted
+from training.learning.joint import fit_order_penalised
 from training.learning.labels import Labels
+from training.learning.objectives import HuberLog, SquaredLogError, fit_custom
+from training.learning.resampling import row_weights
+from training.learning.tails import payers
 
 LARGEST_RATIO = 0.995
 """Quantile of R above which it is cut: a payer of a cent who then pays a hundred dollars is not a trend."""
 
 POISSON = {"objective": "poisson"}
 
+CUSTOM = ("msle", "huber_log")
+
 
 def fit_regressors(
     matrix: Matrix, labels: Labels, rows: Mask, config: RegressorConfig, anchor: int
 ) -> list[lgb.Booster]:
     """Fit log E[y_h | buy, x] up to a constant a horizon.
+
+    Where rows are resampled, the curves that calibrate the horizons are the stage's recalibration: Σy/Σŷ by score, on
+    rows that were not.
 
     Parameters
     ----------
@@ -49,8 +58,12 @@ def fit_regressors(
     """
     revenue = labels.revenue
     known = rows & np.equal(labels.buyer, 1.0) & np.isfinite(revenue[:, anchor])
-    base = _fit_anchor(matrix, revenue[:, anchor], known, config)
-    paid = known & np.greater(np.nan_to_num(revenue[:, anchor]), 0.0)
+    weight = _weights(revenue[:, anchor], known, config, matrix.runtime.seed)
+    seen = known if weight is None else known & (weight > 0.0)
+    if config.objective == "order_penalised":
+        return fit_order_penalised(matrix, revenue, seen, config, weight)
+    base = _fit_anchor(matrix, revenue[:, anchor], seen, config, weight)
+    paid = known & payers(revenue[:, anchor])
     score = np.zeros(len(labels))
     score[paid] = matrix.scores(base, paid)
     return [
@@ -59,14 +72,29 @@ def fit_regressors(
     ]
 
 
-def _fit_anchor(matrix: Matrix, revenue: Floats, buyers: Mask, config: RegressorConfig) -> lgb.Booster:
+def _weights(revenue: Floats, buyers: Mask, config: RegressorConfig, seed: int) -> Floats | None:
+    return None if config.resampling is None else row_weights(revenue, buyers, config.resampling, seed)
+
+
+def _fit_anchor(
+    matrix: Matrix, revenue: Floats, buyers: Mask, config: RegressorConfig, weight: Floats | None
+) -> lgb.Booster:
+    if config.objective in CUSTOM:
+        custom = SquaredLogError() if config.objective == "msle" else HuberLog(config.huber_delta)
+        return fit_custom(matrix, custom, revenue, buyers, config, weight)
     if config.objective == "tweedie":
-        tweedie: dict[str, Any] = {"objective": "tweedie", "tweedie_variance_power": config.tweedie_power}
-        return matrix.fit(tweedie, revenue, buyers, config)
-    paid = buyers & np.greater(np.nan_to_num(revenue), 0.0)
+        tweedie = {"objective": "tweedie", "tweedie_variance_power": config.tweedie_power}
+        return matrix.fit(tweedie, revenue, buyers, config, weight=weight)
+    paid = buyers & payers(revenue)
     if config.objective == "gamma":
-        return matrix.fit({"objective": "gamma"}, revenue, paid, config)
-    return matrix.fit({"objective": "regression"}, np.log(np.where(paid, revenue, 1.0)), paid, config)
+        return matrix.fit({"objective": "gamma"}, revenue, paid, config, weight=weight)
+    of_logs: dict[str, dict[str, Any]] = {
+        "lognormal": {"objective": "regression"},
+        "quantile": {"objective": "quantile", "alpha": config.quantile},
+        "huber": {"objective": "huber", "alpha": config.huber_delta},
+    }
+    z = np.log(np.where(paid, revenue, 1.0))
+    return matrix.fit(of_logs[config.objective], z, paid, config, weight=weight)
 
 
 def _fit_ratio(

@@ -27,8 +27,11 @@ def market(n: int = 6000) -> tuple[np.ndarray, Labels, np.ndarray]:
     return X, Labels(buyer, np.column_stack([y1, y7, y14])), truth
 
 
-@pytest.mark.parametrize("objective", ["lognormal", "gamma", "tweedie"])
-def test_every_objective_finds_the_conditional_mean(objective: str) -> None:
+OBJECTIVES = ["lognormal", "gamma", "tweedie", "quantile", "huber", "msle", "huber_log", "order_penalised"]
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_every_objective_finds_the_conditional_size(objective: str) -> None:
     """Scores follow the true log mean of each horizon up to a constant."""
     X, labels, truth = market()
     config = CONFIG.model_copy(update={"objective": objective})
@@ -68,3 +71,22 @@ def test_without_ratio_trees_horizons_differ_by_a_constant() -> None:
     boosters = fit_regressors(Matrix(X, Runtime(0, 1)), labels, np.ones(2000, dtype=bool), config, anchor=1)
     difference = raw_scores(boosters[2], X, 1) - raw_scores(boosters[1], X, 1)
     assert np.ptp(difference) < 1e-9
+
+
+@pytest.mark.parametrize("resampling", [None, {"method": "histos"}, {"method": "histus", "mode": "samples"}])
+def test_resampled_regressors_keep_the_shape(resampling: dict[str, str] | None) -> None:
+    """Scores still follow the log mean: what resampling moves is the level, which calibration gives back."""
+    X, labels, truth = market()
+    config = RegressorConfig.model_validate({**CONFIG.model_dump(), "resampling": resampling})
+    boosters = fit_regressors(Matrix(X, Runtime(0, 1)), labels, np.ones(len(X), dtype=bool), config, anchor=1)
+    assert np.corrcoef(raw_scores(boosters[1], X, 1), truth[:, 1])[0, 1] > 0.95
+
+
+def test_resampling_changes_what_is_learned() -> None:
+    """HistOS lifts the score of payers whose revenue is rare."""
+    X, labels, _ = market()
+    everyone, matrix = np.ones(len(X), dtype=bool), Matrix(X, Runtime(0, 1))
+    lifted = RegressorConfig.model_validate({**CONFIG.model_dump(), "resampling": {"method": "histos"}})
+    plain, more = (raw_scores(fit_regressors(matrix, labels, everyone, c, anchor=1)[1], X, 1) for c in (CONFIG, lifted))
+    rare = X[:, 0] > 2.0
+    assert (more[rare] - plain[rare]).mean() > 0.05
