@@ -5,9 +5,17 @@ from __future__ import annotations
 import _ctypes
 import ctypes
 import weakref
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from app.errors import BundleCorrupt
+from numpy.typing import NDArray
+
+from app.errors import BundleCorrupt, BundleIncompatible
+
+# Of all ways to pass an array's address the cheapest: 0.3 µs an array, where `array.ctypes.data` takes 1.1.
+_addressof = ctypes.addressof
+_view: Callable[[Any], ctypes.Array[ctypes.c_char]] = (ctypes.c_char * 0).from_buffer
 
 
 class Library:
@@ -29,6 +37,29 @@ class Library:
         except OSError as error:
             raise BundleCorrupt(f"{path.name}: not a library of this platform ({error})") from error
         weakref.finalize(self, _ctypes.dlclose, self.dll._handle).atexit = False
+
+    def require_interface(self, expected: int, path: Path) -> None:
+        """Refuse a library whose structures are others: they are bare memory and must not be touched.
+
+        Raises
+        ------
+        BundleIncompatible
+            One line that says what to run.
+        """
+        try:
+            received: object = self.dll.pltv_interface()
+        except AttributeError:
+            received = "none"
+        if received != expected:
+            raise BundleIncompatible(
+                f"{path.name}: expected interface {expected}, received {received}; "
+                f"recompile it: pltv recompile --bundle {path.parent}"
+            )
+
+
+def address(array: NDArray[Any]) -> int:
+    """Where a C-contiguous array's numbers lie; a read-only one (a memory map) pays for the slower way."""
+    return _addressof(_view(array)) if array.flags.writeable else array.ctypes.data
 
 
 def _own_spelling(path: Path) -> str:

@@ -8,17 +8,15 @@ Texts stay with Python: they become rows of the encoders' tables, cohorts and ve
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from app.errors import BundleIncompatible
 from app.features.columns import Columns, Floats, Ints
 from app.features.histories import HistoryTwin
-from app.features.native import Library
+from app.features.native import Library, address
 from app.features.objects import RequestTwin
 
 if TYPE_CHECKING:
@@ -27,7 +25,6 @@ if TYPE_CHECKING:
 LIBRARY: Final = "features.so"
 INTERFACE: Final = 1  # PLTV_INTERFACE of features.h
 STATISTICS: Final = ("count", "sum", "mean", "max", "min", "std", "entropy", "top_share")  # as in features.c
-_view: Callable[[Any], ctypes.Array[ctypes.c_char]] = (ctypes.c_char * 0).from_buffer
 _PLAN_SIZES: Final = (
     "n_numbers", "n_versions", "n_months", "n_segments", "n_numeric", "n_aggregates", "n_user_lookups",
     "n_user_encoded", "n_row_lookups", "n_row_encoded", "n_campaign_numbers", "n_keep", "n_ratios", "n_products",
@@ -69,7 +66,7 @@ class Twin:
 
     def __init__(self, path: Path, plan: FeaturePlan) -> None:
         self._library = Library(path)
-        _check_interface(self._library, path)
+        self._library.require_interface(INTERFACE, path)
         self._call: Any = self._library.dll.pltv_features
         self._call.argtypes = (ctypes.c_void_p, ctypes.c_void_p)
         self._call.restype = ctypes.c_int
@@ -127,19 +124,6 @@ class Twin:
         return X
 
 
-def _check_interface(library: Library, path: Path) -> None:
-    """The structures are bare memory: another version of them must not be touched."""
-    try:
-        received: object = library.dll.pltv_interface()
-    except AttributeError:
-        received = "none"
-    if received != INTERFACE:
-        raise BundleIncompatible(
-            f"{path.name}: expected interface {INTERFACE}, received {received}; "
-            f"recompile it: pltv recompile --bundle {path.parent}"
-        )
-
-
 def _sizes(plan: FeaturePlan) -> dict[str, int]:
     layout = plan.layout
     values = (
@@ -176,6 +160,4 @@ def _lines(array: Floats) -> Floats:
 
 
 def _address(array: Floats | Ints) -> int:
-    if array.flags.c_contiguous and array.flags.writeable:
-        return ctypes.addressof(_view(array))  # 0.3 µs; `ctypes.data` takes 1.1, and any array
-    return array.ctypes.data
+    return address(array) if array.flags.c_contiguous else array.ctypes.data

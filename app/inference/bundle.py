@@ -14,18 +14,20 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from app.errors import BundleCorrupt, BundleError, BundleIncompatible, DeclarationError
+from app.features import twin
 from app.features.spec import Declaration
-from app.features.twin import LIBRARY
+from app.inference import program
 from app.inference.manifest import LOADABLE, MANIFEST, FileEntry, Manifest, current_platform, read_manifest
 
 __all__ = [
-    "CERTIFICATE", "DECLARATION", "ENSEMBLE", "FEATURES", "GOLDEN", "MODELS", "PRIOR",
+    "ARITHMETIC", "CERTIFICATE", "DECLARATION", "ENSEMBLE", "FEATURES", "GOLDEN", "MODELS", "PRIOR",
     "Manifest", "check", "check_content", "current_platform", "read_manifest", "seal", "write",
 ]  # fmt: skip
 
 DECLARATION: Final = "declaration.json"
 ENSEMBLE: Final = "ensemble.json"
-FEATURES: Final = LIBRARY  # the compiled twin of the feature plan
+FEATURES: Final = twin.LIBRARY  # the compiled twin of the feature plan
+ARITHMETIC: Final = program.LIBRARY  # that of the ensemble
 PRIOR: Final = "prior.json"
 CERTIFICATE: Final = "certificate.json"
 GOLDEN: Final = "golden.jsonl"

@@ -7,7 +7,7 @@ and two constants, `pltv_n_features` and `pltv_n_targets` (`training/publishing/
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.errors import BundleCorrupt
-from app.features.native import Library
+from app.features.native import Library, address
 
 _FLOAT64 = np.dtype(np.float64)
-# Of all ways to pass an array's address the cheapest: 0.3 µs an array, where `X.ctypes.data` takes 1.1.
-_address = ctypes.addressof
-_view: Callable[[Any], ctypes.Array[ctypes.c_char]] = (ctypes.c_char * 0).from_buffer
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """The library's function as a bare address, and the library that must stay loaded while it is called."""
+
+    library: Library
+    address: int
 
 
 class CompiledModel:
@@ -76,9 +81,24 @@ class CompiledModel:
             out = np.empty((n_rows, self.n_targets))
         elif out.shape != (n_rows, self.n_targets) or out.dtype != _FLOAT64 or not out.flags.c_contiguous:
             raise ValueError(_mismatch("out", out, (n_rows, self.n_targets)))
-        if n_rows and library.predict(_address_of(X), n_rows, _address(_view(out))):
+        if n_rows and library.predict(address(X), n_rows, address(out)):
             raise MemoryError(f"{self.path.name}: no memory for {n_rows} rows")
         return out
+
+    def entry(self) -> Entry:
+        """What compiled code calls in `predict_raw`'s place.
+
+        Raises
+        ------
+        ValueError
+            After `close`.
+        """
+        library = self._library
+        if library is None:
+            raise ValueError(f"{self.path.name} was closed")
+        where = ctypes.cast(library.predict, ctypes.c_void_p).value
+        assert where is not None
+        return Entry(library, where)
 
     def close(self) -> None:
         """Refuse further calls, and unload the library when those under way have returned."""
@@ -99,11 +119,6 @@ class _Library(Library):
 
     def constant(self, name: str) -> int:
         return ctypes.c_int32.in_dll(self.dll, name).value
-
-
-def _address_of(array: NDArray[np.float64]) -> int:
-    # `from_buffer` wants a writable array; a read-only X (a memory map) pays for the slower way.
-    return _address(_view(array)) if array.flags.writeable else array.ctypes.data
 
 
 def _mismatch(name: str, array: NDArray[Any], shape: tuple[object, int]) -> str:

@@ -4,7 +4,8 @@
 
 Everything is elementwise on contiguous float64, so that a row's bits do not depend on the batch it rides in:
 no matrix product, no negative stride, no prefix sum. Inside, arrays are horizon-major, (n_horizons, n_rows).
-What the numbers are is data: `ensemble.json`, `app.inference.specification`.
+What the numbers are is data: `ensemble.json`, `app.inference.specification`. numpy's functions here are the
+definition; a bundle's `ensemble.so` computes the same bits in one call (`app.inference.program`).
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from app.inference.arithmetic import exp, expm1, interpolate, log1p, power
 from app.inference.compiled import CompiledModel
 from app.inference.ordering import project
+from app.inference.program import EnsembleTwin
 from app.inference.specification import GATED, Calibration, EnsembleSpec, MultiplierSpec
 
 __all__ = [
@@ -56,6 +59,8 @@ class Predictions:
     ltv : ndarray of shape (n_rows, n_horizons), US dollars, non-decreasing along a row
     log_mean : ndarray of shape (n_rows,), US dollars
         expm1(E[log1p y]) of the declared horizon.
+    multiplier : ndarray of shape (n_rows,)
+        clip((ltv / reference)^alpha, lo, hi), of the horizon `spec.multiplier.horizon`.
     corrected : ndarray of shape (n_rows,), bool
         Whether the order projection changed the row.
     """
@@ -63,6 +68,7 @@ class Predictions:
     p_buyer: Floats
     ltv: Floats
     log_mean: Floats
+    multiplier: Floats
     corrected: NDArray[np.bool_]
 
 
@@ -83,9 +89,9 @@ def gate_and_conditional(raw: Floats, spec: EnsembleSpec) -> tuple[Floats, Float
     n = 1 + len(spec.horizons)
     scores = raw.T[:n].copy()  # (1 + n_horizons, n_rows); of one row, ascontiguousarray would be raw itself
     np.negative(scores[0], out=scores[0])
-    np.exp(np.minimum(scores, LINK_CAP, out=scores), out=scores)
-    p: Floats = 1.0 / (1.0 + scores[0])
-    return p, scores[1:]
+    links = exp(np.minimum(scores, LINK_CAP, out=scores))
+    p: Floats = 1.0 / (1.0 + links[0])
+    return p, links[1:]
 
 
 def meta_feature_names(spec: EnsembleSpec) -> tuple[str, ...]:
@@ -135,14 +141,14 @@ def calibrate(mix: Blend, state: NDArray[np.integer], calibration: Calibration) 
     state : ndarray of shape (n_rows,), integer
         History state, row of `calibration.state`.
     """
-    log_ltv = np.log1p(mix.ltv)
+    log_ltv = log1p(mix.ltv)
     factor = np.take(calibration.state.T, state, axis=1)  # (n_horizons, n_rows)
     for h, curve in enumerate(calibration.ltv):
-        factor[h] *= np.interp(log_ltv[h], curve.x, curve.y)
+        factor[h] *= interpolate(log_ltv[h], curve.x, curve.y)
     return Blend(
-        p_buyer=np.interp(mix.p_buyer, calibration.p_buyer.x, calibration.p_buyer.y),
+        p_buyer=interpolate(mix.p_buyer, calibration.p_buyer.x, calibration.p_buyer.y),
         ltv=np.multiply(mix.ltv, factor, out=factor),
-        log_mean=np.interp(mix.log_mean, calibration.log_mean.x, calibration.log_mean.y),
+        log_mean=interpolate(mix.log_mean, calibration.log_mean.x, calibration.log_mean.y),
     )
 
 
@@ -155,12 +161,17 @@ class Ensemble:
     base : CompiledModel
     meta : CompiledModel or None
         Present exactly when `spec.meta` is.
+    twin : EnsembleTwin, optional
+        Predicts in numpy's place.
     """
 
-    def __init__(self, spec: EnsembleSpec, base: CompiledModel, meta: CompiledModel | None) -> None:
+    def __init__(
+        self, spec: EnsembleSpec, base: CompiledModel, meta: CompiledModel | None, twin: EnsembleTwin | None = None
+    ) -> None:
         self.spec = spec
         self.base = base
         self.meta = meta
+        self.twin = twin
 
     def uncalibrated(self, X: Floats) -> Blend:
         """Return predictions before calibration; X as `predict` takes it."""
@@ -172,7 +183,9 @@ class Ensemble:
             raw_meta = self.meta.predict_raw(_meta_matrix(raw, p, conditional, expected))
         return _blend(raw, raw_meta, p, expected, self.spec)
 
-    def predict(self, X: Floats, state: NDArray[np.integer]) -> Predictions:
+    def predict(
+        self, X: Floats, state: NDArray[np.integer], advertisers: Sequence[str | None] | None = None
+    ) -> Predictions:
         """Predict.
 
         Parameters
@@ -180,33 +193,53 @@ class Ensemble:
         X : ndarray of shape (n_rows, n_features), float64, C-contiguous
         state : ndarray of shape (n_rows,), integer
             History state of each row.
+        advertisers : sequence of (str or None), length n_rows, optional
+            Whose reference the multiplier takes; one without a reference of its own, and all where this is not given,
+            take the global one.
 
         Returns
         -------
         Predictions
         """
-        mix = calibrate(self.uncalibrated(X), state, self.spec.calibration)
-        ltv, corrected = project(np.ascontiguousarray(mix.ltv.T), self.spec.weights)
-        return Predictions(mix.p_buyer, ltv, np.expm1(mix.log_mean), corrected)
+        reference = self.references(advertisers, len(state))
+        if self.twin is None:
+            return self._define(X, state, reference)
+        if not X.flags.c_contiguous:
+            raise ValueError("X: expected a C-contiguous array, received one that is not")
+        out = self.twin.run(X, np.ascontiguousarray(state, dtype=np.int64), reference)
+        return Predictions(out[:, 0], out[:, 1:-3], out[:, -3], out[:, -2], out[:, -1] != 0.0)
 
-    def multiplier(self, ltv: Floats, advertisers: Sequence[str | None]) -> Floats:
+    def references(self, advertisers: Sequence[str | None] | None, n_rows: int) -> Floats:
+        """The multiplier's reference of each row, (n_rows,), US dollars."""
+        own, default = self.spec.multiplier.by_advertiser, self.spec.multiplier.reference
+        if advertisers is None:
+            return np.full(n_rows, default)
+        return np.array([own.get(a, default) if a is not None else default for a in advertisers], dtype=np.float64)
+
+    def multiplier(self, ltv: Floats, reference: Floats) -> Floats:
         """Return clip((ltv / reference)^alpha, lo, hi).
 
         Parameters
         ----------
-        ltv : ndarray of shape (n_rows,), US dollars
+        ltv, reference : ndarray of shape (n_rows,), US dollars
             Of the horizon `spec.multiplier.horizon`.
-        advertisers : sequence of (str or None), length n_rows
-            One without a reference of its own takes the global one.
 
         Returns
         -------
         ndarray of shape (n_rows,), float64
         """
-        return _multiplier(ltv, advertisers, self.spec.multiplier)
+        m = self.spec.multiplier
+        return np.minimum(np.maximum(power(ltv / reference, m.alpha), m.lo), m.hi)
+
+    def _define(self, X: Floats, state: NDArray[np.integer], reference: Floats) -> Predictions:
+        mix = calibrate(self.uncalibrated(X), state, self.spec.calibration)
+        ltv, corrected = project(np.ascontiguousarray(mix.ltv.T), self.spec.weights)
+        column = np.ascontiguousarray(ltv[:, self.spec.horizons.index(self.spec.multiplier.horizon)])
+        return Predictions(mix.p_buyer, ltv, expm1(mix.log_mean), self.multiplier(column, reference), corrected)
 
     def close(self) -> None:
         """Release the libraries."""
+        self.twin = None
         self.base.close()
         if self.meta is not None:
             self.meta.close()
@@ -217,7 +250,7 @@ def _meta_matrix(raw: Floats, p: Floats, conditional: Floats, expected: Floats) 
     extra = raw.shape[1] - 1 - n
     matrix = np.empty((len(p), 1 + 2 * n + extra), dtype=np.float32)
     matrix[:, 0] = p
-    matrix[:, 1 : 1 + n] = np.log1p(conditional).T
+    matrix[:, 1 : 1 + n] = log1p(conditional).T
     matrix[:, 1 + n : 1 + 2 * n] = expected.T
     matrix[:, 1 + 2 * n :] = raw[:, 1 + n :]
     return matrix.astype(np.float64)
@@ -227,8 +260,7 @@ def _blend(raw: Floats, raw_meta: Floats | None, p: Floats, expected: Floats, sp
     log_mean = _log_mean(raw, raw_meta, p, spec)
     if raw_meta is None:
         return Blend(p, expected, log_mean)
-    correction = raw_meta.T[: len(spec.horizons)].copy()
-    np.exp(np.minimum(correction, LINK_CAP, out=correction), out=correction)
+    correction = exp(np.minimum(raw_meta.T[: len(spec.horizons)], LINK_CAP))
     return Blend(p, np.multiply(expected, correction, out=correction), log_mean)
 
 
@@ -238,12 +270,4 @@ def _log_mean(raw: Floats, raw_meta: Floats | None, p: Floats, spec: EnsembleSpe
     score = (raw if source == "base" or raw_meta is None else raw_meta)[:, column]
     if source == "base" and spec.base.outputs[column].link == GATED:
         score = p * score
-    not_below_zero: Floats = np.maximum(score, 0.0)
-    return not_below_zero
-
-
-def _multiplier(ltv: Floats, advertisers: Sequence[str | None], spec: MultiplierSpec) -> Floats:
-    own, default = spec.by_advertiser, spec.reference
-    reference = np.array([own.get(a, default) if a is not None else default for a in advertisers])
-    result: Floats = np.clip((ltv / reference) ** spec.alpha, spec.lo, spec.hi)
-    return result
+    return np.where(score > 0.0, score, 0.0)

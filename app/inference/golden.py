@@ -1,6 +1,7 @@
 """`golden.jsonl`: raw requests and what the bundle answered when it was made; replayed before it goes live.
 
-A line is `{"input": request, "expected": [{"p_buyer": …, "ltv": […], "log_mean": …}, one a campaign]}`.
+A line is `{"input": request, "expected": [{"p_buyer": …, "ltv": […], "log_mean": …, "multiplier": …}, …]}`, an answer a
+campaign; the multiplier there is that of an advertiser without a reference of its own.
 """
 
 from __future__ import annotations
@@ -79,8 +80,9 @@ def write_golden(path: Path, lines: Iterable[str]) -> None:
 
 
 def _answers(predictions: Predictions) -> list[dict[str, Any]]:
-    rows = zip(predictions.p_buyer.tolist(), predictions.ltv.tolist(), predictions.log_mean.tolist(), strict=True)
-    return [{"p_buyer": p, "ltv": ltv, "log_mean": log_mean} for p, ltv, log_mean in rows]
+    p = predictions
+    rows = zip(p.p_buyer.tolist(), p.ltv.tolist(), p.log_mean.tolist(), p.multiplier.tolist(), strict=True)
+    return [{"p_buyer": buyer, "ltv": ltv, "log_mean": log, "multiplier": m} for buyer, ltv, log, m in rows]
 
 
 def _parse(name: str, number: int, line: bytes) -> tuple[Mapping[str, Any], list[Mapping[str, Any]]]:

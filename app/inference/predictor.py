@@ -18,6 +18,7 @@ from app.inference.ensemble import Ensemble, Predictions, meta_feature_names
 from app.inference.golden import OTHER_PROCESSOR, replay
 from app.inference.manifest import Manifest, current_platform
 from app.inference.prior import Prior
+from app.inference.program import EnsembleTwin, lower
 from app.inference.specification import EnsembleSpec, LibrarySpec
 
 
@@ -153,7 +154,10 @@ def _check_certificate(certificate: Any, spec: EnsembleSpec, manifest: Manifest)
 
 def _load_ensemble(path: Path, spec: EnsembleSpec) -> Ensemble:
     base = _load_library(path, spec.base)
-    return Ensemble(spec, base, _load_library(path, spec.meta) if spec.meta is not None else None)
+    meta = _load_library(path, spec.meta) if spec.meta is not None else None
+    models = [base] if meta is None else [base, meta]
+    compiled = path / bundle.ARITHMETIC
+    return Ensemble(spec, base, meta, EnsembleTwin(compiled, lower(spec), models) if compiled.exists() else None)
 
 
 def _load_library(path: Path, library: LibrarySpec) -> CompiledModel:

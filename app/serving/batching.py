@@ -17,7 +17,6 @@ from typing import Any, Final, TypeVar
 import numpy as np
 
 from app.errors import NotReady
-from app.features.columns import Floats
 from app.features.encoders import normalise
 from app.features.parsing import RawRequest
 from app.inference.ensemble import Predictions
@@ -152,8 +151,8 @@ class Batcher:
         start = perf_counter()
         X, state, unseen = live.predictor.plan.transform_requests(requests)
         features = perf_counter()
-        predictions = live.predictor.ensemble.predict(X, state)
-        answers = _split(live, requests, predictions, _multiplier(live, predictions.ltv, requests))
+        predictions = live.predictor.ensemble.predict(X, state, _advertisers(live, requests))
+        answers = _split(live, requests, predictions)
         self._observer.stage("features", features - start)
         self._observer.stage("models", perf_counter() - features)
         self._observer.batch_rows(len(X))
@@ -168,12 +167,15 @@ def prior_answer(live: Live, request: RawRequest) -> Answer:
     prior, fields = live.predictor.prior, live.predictor.prior.levels[0]
     found = [prior.lookup(*(_category(request, campaign, f) for f in fields)) for campaign in request.campaigns]
     ltv = np.array([values[1:-1] for values in found])
+    ensemble = live.predictor.ensemble
+    column = np.ascontiguousarray(ltv[:, ensemble.spec.horizons.index(ensemble.spec.multiplier.horizon)])
+    reference = ensemble.references(_advertisers(live, [request]), len(column))
     return Answer(
         bundle=live.name,
         p_buyer=[values[0] for values in found],
         ltv=ltv.tolist(),
         log_mean=[values[-1] for values in found],
-        multiplier=_multiplier(live, ltv, [request]).tolist(),
+        multiplier=ensemble.multiplier(column, reference).tolist(),
         degraded=("deadline",),
     )
 
@@ -183,17 +185,17 @@ def _category(request: RawRequest, campaign: Mapping[str, Any], field: str) -> s
     return None if text is None else normalise(text)
 
 
-def _multiplier(live: Live, ltv: Floats, requests: Sequence[RawRequest]) -> Floats:
-    """(n_rows,) by the advertiser, the first category that a campaign is declared to have."""
-    ensemble, advertiser = live.predictor.ensemble, live.layout.campaign_texts[0].name
-    column = ensemble.spec.horizons.index(ensemble.spec.multiplier.horizon)
-    advertisers = [campaign.get(advertiser) for r in requests for campaign in r.campaigns]
-    return ensemble.multiplier(np.ascontiguousarray(ltv[:, column]), advertisers)
+def _advertisers(live: Live, requests: Sequence[RawRequest]) -> list[str | None]:
+    """Of each row: the first category that a campaign is declared to have."""
+    advertiser = live.layout.campaign_texts[0].name
+    return [campaign.get(advertiser) for r in requests for campaign in r.campaigns]
 
 
-def _split(live: Live, requests: Sequence[RawRequest], predictions: Predictions, multiplier: Floats) -> list[Answer]:
+def _split(live: Live, requests: Sequence[RawRequest], predictions: Predictions) -> list[Answer]:
     p, ltv, log_mean = predictions.p_buyer.tolist(), predictions.ltv.tolist(), predictions.log_mean.tolist()
-    factors = multiplier.tolist()
+    factors = predictions.multiplier.tolist()
+    if len(requests) == 1:
+        return [Answer(live.name, p, ltv, log_mean, factors)]
     ends = list(accumulate((len(r.campaigns) for r in requests), initial=0))
     return [
         Answer(live.name, p[start:end], ltv[start:end], log_mean[start:end], factors[start:end])

@@ -146,5 +146,6 @@ def test_the_identity_calibration_changes_nothing(ensemble: Ensemble) -> None:
 def test_multiplier(ensemble: Ensemble) -> None:
     """(ltv / reference)^alpha within its limits; an advertiser without a reference takes the global one."""
     ltv = np.array([2.0, 2.0, 1.23, 0.0, 1e9])
-    got = ensemble.multiplier(ltv, ["com.rare", "com.dear", None, "com.unknown", None])
+    reference = ensemble.references(["com.rare", "com.dear", None, "com.unknown", None], 5)
+    got = ensemble.multiplier(ltv, reference)
     assert got.tolist() == pytest.approx([2.0, 0.25, 1.0, 0.25, 4.0])

@@ -25,6 +25,7 @@ from app.inference.prior import Prior
 from app.inference.specification import Calibration, EnsembleSpec, LibrarySpec, MultiplierSpec, Output
 from tests.inference.conftest import HEADS, HORIZONS, train
 from training.publishing.certificate import certify, lightgbm_raw
+from training.publishing.codegen import compile_arithmetic
 from training.publishing.compilation import compile_library, save_models
 
 N_ROWS, N_GOLDEN, NOW = 400, 12, 1_759_500_000
@@ -103,6 +104,7 @@ def build_bundle(directory: Path) -> Manifest:
     _write_json(directory / bundle.CERTIFICATE, {"libraries": proofs})
     _write_json(directory / bundle.PRIOR, Prior(((),), ({"": (0.1, 1.0, 2.0, 3.0, 0.5)},)).to_json())
     _record_golden(directory, plan, spec, requests[:N_GOLDEN])
+    compile_arithmetic(directory / bundle.ARITHMETIC)
     return _manifest(declaration, plan)
 
 

@@ -50,15 +50,20 @@ class Ensemble:
 
     spec = SimpleNamespace(horizons=(1, 7), multiplier=SimpleNamespace(horizon=7))
 
-    def predict(self, X: Floats, state: Floats) -> Predictions:
+    def predict(self, X: Floats, state: Floats, advertisers: Sequence[str | None]) -> Predictions:
         """Elementwise."""
         ltv = np.column_stack((X[:, 1], X[:, 1] + X[:, 0]))
-        return Predictions(X[:, 0], ltv, X[:, 1] / 2, X[:, 0] > 5)
+        multiplier = self.multiplier(ltv[:, 1], self.references(advertisers, len(X)))
+        return Predictions(X[:, 0], ltv, X[:, 1] / 2, multiplier, X[:, 0] > 5)
 
-    def multiplier(self, ltv: Floats, advertisers: Sequence[str | None]) -> Floats:
-        """Twice the last horizon; app1's is a tenth more."""
-        factors: Floats = np.array([2.2 if a == "app1" else 2.0 for a in advertisers])
-        return ltv * factors
+    def references(self, advertisers: Sequence[str | None], n_rows: int) -> Floats:
+        """2; app1's is a tenth more."""
+        assert len(advertisers) == n_rows
+        return np.array([2.2 if a == "app1" else 2.0 for a in advertisers])
+
+    def multiplier(self, ltv: Floats, reference: Floats) -> Floats:
+        """Their product."""
+        return ltv * reference
 
 
 class Store(BundleStore):

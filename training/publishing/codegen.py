@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
 from io import StringIO
@@ -25,6 +25,7 @@ NODES_PER_UNIT = 800  # generated code of about half an instruction cache (32 KB
 # Contraction would fuse a product and a sum into one rounding where the machine can (arm64), and change bits.
 FLAGS = ("-O1", "-fPIC", "-std=gnu11", "-ffp-contract=off", "-fvisibility=hidden", "-w")
 FEATURE_SOURCES = ("features.c", "objects.c", "histories.c")
+ENSEMBLE_SOURCES = ("ensemble.c",)
 
 _NO_THRESHOLDS = """
 #include "header.h"
@@ -97,9 +98,24 @@ def compile_features(library: Path) -> None:
     """
     # objects.c calls the interpreter that loads it: those names stay open until then.
     late = ["-undefined", "dynamic_lookup"] if sys.platform == "darwin" else []
+    _compile_sources(FEATURE_SOURCES, library, late)
+
+
+def compile_arithmetic(library: Path) -> None:
+    """Compile the ensemble's interpreter (the same C for every ensemble) into the shared library `library`.
+
+    Raises
+    ------
+    BundleError
+        With the compiler's first line, when it fails or is missing.
+    """
+    _compile_sources(ENSEMBLE_SOURCES, library, [])
+
+
+def _compile_sources(names: Sequence[str], library: Path, options: list[str]) -> None:
     with resources.as_file(resources.files(__package__)) as place:
-        sources = [str(place / name) for name in FEATURE_SOURCES]
-        _run([*compiler(), *FLAGS, "-O2", "-shared", *late, "-o", str(library), *sources, "-lm"])
+        sources = [str(place / name) for name in names]
+        _run([*compiler(), *FLAGS, "-O2", "-shared", *options, "-o", str(library), *sources, "-lm"])
 
 
 def _run(command: list[str]) -> None:

@@ -19,7 +19,7 @@ from app.inference.manifest import Manifest
 from app.inference.predictor import Predictor
 from app.inference.specification import EnsembleSpec, LibrarySpec
 from training.publishing.certificate import certify
-from training.publishing.codegen import build, compile_features, generate, n_units
+from training.publishing.codegen import build, compile_arithmetic, compile_features, generate, n_units
 from training.publishing.merging import merge
 
 
@@ -90,6 +90,7 @@ def recompile(path: Path, *, key: bytes | None = None, seed: int = 0) -> Manifes
         (staging / bundle.CERTIFICATE).write_text(json.dumps({"libraries": proofs}, indent=1) + "\n")
         if (staging / bundle.FEATURES).exists():
             compile_features(staging / bundle.FEATURES)
+        compile_arithmetic(staging / bundle.ARITHMETIC)
         _renew_golden(staging, bundle.seal(staging, manifest, key), key)
         return bundle.write(staging, path, manifest, key)
 

@@ -30,7 +30,7 @@ from app.inference.prior import Prior
 from app.inference.specification import EnsembleSpec, LibrarySpec
 from training.learning.boosting import Floats
 from training.publishing.certificate import certify
-from training.publishing.codegen import compile_features
+from training.publishing.codegen import compile_arithmetic, compile_features
 from training.publishing.compilation import compile_library, save_models
 
 LIBRARIES = ("lightgbm", "numpy", "pyarrow", "tl2cgen", "treelite")
@@ -120,9 +120,10 @@ def publish(
     (directory / bundle.ENSEMBLE).write_text(_json(content.spec.to_json()))
     (directory / bundle.PRIOR).write_text(_json(content.prior.to_json()))
     (directory / bundle.CERTIFICATE).write_text(_json({"libraries": dict(proofs)}))
-    # Answered by numpy's features here, replayed by their compiled twin below and wherever the bundle is loaded.
+    # Answered by numpy here, replayed by the compiled twins below and wherever the bundle is loaded.
     write_golden(directory / bundle.GOLDEN, _golden_lines(content, ensemble))
     compile_features(directory / bundle.FEATURES)
+    compile_arithmetic(directory / bundle.ARITHMETIC)
     manifest = _manifest(content, final.name)
     bundle.seal(directory, manifest, key)
     Predictor.load(directory, key=key).close()
