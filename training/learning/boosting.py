@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,12 +36,14 @@ class Matrix:
     X : ndarray of shape (n, n_features), float64
         On the float32 grid, missing as NaN.
     runtime : Runtime
+    rising : sequence of int
+        Columns in which no model over the matrix may fall.
     """
 
-    def __init__(self, X: Floats, runtime: Runtime) -> None:
+    def __init__(self, X: Floats, runtime: Runtime, rising: Sequence[int] = ()) -> None:
         self.X = X
         self.runtime = runtime
-        self._common = {
+        self._common: dict[str, Any] = {
             "seed": runtime.seed,
             "num_threads": runtime.threads,
             "deterministic": True,
@@ -50,6 +52,8 @@ class Matrix:
             "feature_pre_filter": False,  # one binning serves models with different smallest leaves
             "verbosity": -1,
         }
+        if rising:
+            self._common["monotone_constraints"] = [int(column in rising) for column in range(X.shape[1])]
         # LightGBM gives a subset its labels only once it is constructed, and constructs only what has labels.
         self._data = lgb.Dataset(X, label=np.zeros(len(X)), params=self._common).construct()
 
@@ -88,12 +92,20 @@ class Matrix:
             data.set_weight(weight[chosen])
         return lgb.train(params, data, num_boost_round=config.rounds)
 
-    def begin(self, rows: Mask, config: BoosterConfig, *, init_score: float) -> lgb.Booster:
-        """Return a booster without trees, whose `update` is given gradients and curvatures of the rows that hold."""
-        chosen = np.flatnonzero(rows)
-        params = {**self._common, **_parameters(config), "objective": "none"}
+    def begin(self, rows: Mask, config: BoosterConfig, *, init_score: float | Floats) -> lgb.Booster:
+        """Return a booster without trees, whose `update` is given gradients and curvatures of the rows that hold.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (n,), bool
+        config : BoosterConfig
+        init_score : float or ndarray of shape (n_classes,)
+            Where it starts; with several classes each round grows a tree a class.
+        """
+        chosen, start = np.flatnonzero(rows), np.atleast_1d(init_score)
+        params = {**self._common, **_parameters(config), "objective": "none", "num_class": len(start)}
         data = self._data.subset(chosen.tolist(), params=params).construct()
-        data.set_init_score(np.full(len(chosen), init_score))
+        data.set_init_score(np.repeat(start, len(chosen)))  # class by class
         return lgb.Booster(params, data)
 
     def tree_scores(self, booster: lgb.Booster, X: Floats, tree: int) -> Floats:
@@ -131,11 +143,21 @@ def raw_scores(booster: lgb.Booster, X: Floats, threads: int) -> Floats:
     return np.asarray(booster.predict(X, raw_score=True, num_threads=threads), dtype=np.float64)
 
 
-def shifted(booster: lgb.Booster, by: float) -> lgb.Booster:
-    """Return a copy whose raw scores are higher by `by`: added to every leaf of the first tree."""
+def raw_matrix(boosters: Sequence[lgb.Booster], X: Floats, threads: int) -> Floats:
+    """Return the raw scores of several boosters side by side; one of K classes fills K columns."""
+    return np.column_stack([raw_scores(booster, X, threads) for booster in boosters])
+
+
+def shifted(booster: lgb.Booster, by: float | Floats) -> lgb.Booster:
+    """Return a copy whose raw scores are higher by `by`: added to every leaf of the first tree, of each class its own.
+
+    `by` is a number, or one a class, shape (n_classes,).
+    """
     copy = lgb.Booster(model_str=booster.model_to_string())
-    for leaf in range(copy.dump_model(num_iteration=1)["tree_info"][0]["num_leaves"]):
-        copy.set_leaf_output(0, leaf, copy.get_leaf_output(0, leaf) + by)
+    trees = copy.dump_model(num_iteration=1)["tree_info"]
+    for tree, (info, step) in enumerate(zip(trees, np.atleast_1d(by).tolist(), strict=True)):
+        for leaf in range(info["num_leaves"]):
+            copy.set_leaf_output(tree, leaf, copy.get_leaf_output(tree, leaf) + step)
     return copy
 
 

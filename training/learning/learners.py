@@ -11,7 +11,7 @@ import numpy as np
 from app.inference.ensemble import gate_and_conditional, meta_features
 from app.inference.specification import GATED, LOG_MEAN, EnsembleSpec, LibrarySpec, Output
 from training.config import BoosterConfig, TrainingConfig
-from training.learning.boosting import Floats, Ints, Mask, Matrix, Runtime, out_of_fold, raw_scores
+from training.learning.boosting import Floats, Ints, Mask, Matrix, Runtime, out_of_fold
 from training.learning.classifier import fit_classifier
 from training.learning.labels import Labels
 from training.learning.regressors import fit_regressors
@@ -122,8 +122,3 @@ def fit_stack(
     outputs = (*(Output(f"d{h}", "log") for h in spec.horizons), Output(LOG_MEAN, "identity"))
     library = LibrarySpec(META_LIBRARY, matrix.X.shape[1], outputs)
     return Fitted(library, fit(np.ones(len(labels), dtype=bool)), out_of_fold(fit, matrix, fold))
-
-
-def raw_matrix(boosters: list[lgb.Booster], X: Floats, threads: int) -> Floats:
-    """(n, n_boosters) raw scores."""
-    return np.column_stack([raw_scores(booster, X, threads) for booster in boosters])

@@ -73,3 +73,27 @@ def test_an_extended_booster_holds_the_trees_it_went_on_from(rows: tuple[np.ndar
     assert longer.num_trees() == base.num_trees() + SMALL.rounds
     first = np.asarray(longer.predict(X, raw_score=True, num_iteration=base.num_trees()))
     np.testing.assert_allclose(first, raw_scores(base, X, 1), atol=1e-12)
+
+
+def test_a_rising_column_never_lowers_a_score(rows: tuple[np.ndarray, np.ndarray]) -> None:
+    """Every model over a matrix with a rising column keeps or raises its score as that column rises."""
+    X, y = rows
+    matrix = Matrix(X, Runtime(1, 1), rising=(2,))
+    booster = matrix.fit(L2, y + np.sin(3 * X[:, 2]), np.ones(800, dtype=bool), SMALL)
+    steps = []
+    for value in np.linspace(-2, 2, 30):
+        moved = X[:50].copy()
+        moved[:, 2] = value
+        steps.append(raw_scores(booster, moved, 1))
+    assert (np.diff(steps, axis=0) >= 0).all()
+    assert np.ptp(steps, axis=0).max() > 0
+
+
+def test_classes_are_shifted_one_by_one(rows: tuple[np.ndarray, np.ndarray]) -> None:
+    """A number a class moves that class's scores and no other's."""
+    X, _ = rows
+    label = np.digitize(X[:, 0], [-0.5, 0.5]).astype(float)
+    multiclass = {"objective": "multiclass", "num_class": 3}
+    booster = Matrix(X, Runtime(1, 1)).fit(multiclass, label, np.ones(800, dtype=bool), SMALL)
+    by = np.array([0.5, 0.0, -2.0])
+    np.testing.assert_allclose(raw_scores(shifted(booster, by), X, 1), raw_scores(booster, X, 1) + by, atol=1e-12)
