@@ -62,7 +62,7 @@ def fit_regressors(
     seen = known if weight is None else known & (weight > 0.0)
     if config.objective == "order_penalised":
         return fit_order_penalised(matrix, revenue, seen, config, weight)
-    base = _fit_anchor(matrix, revenue[:, anchor], seen, config, weight)
+    base = fit_conditional(matrix, revenue[:, anchor], seen, config, weight)
     paid = known & payers(revenue[:, anchor])
     score = np.zeros(len(labels))
     score[paid] = matrix.scores(base, paid)
@@ -76,9 +76,21 @@ def _weights(revenue: Floats, buyers: Mask, config: RegressorConfig, seed: int) 
     return None if config.resampling is None else row_weights(revenue, buyers, config.resampling, seed)
 
 
-def _fit_anchor(
-    matrix: Matrix, revenue: Floats, buyers: Mask, config: RegressorConfig, weight: Floats | None
+def fit_conditional(
+    matrix: Matrix, revenue: Floats, buyers: Mask, config: RegressorConfig, weight: Floats | None = None
 ) -> lgb.Booster:
+    """Fit log E[y | buy, x] of one horizon, up to a constant, by the configured objective.
+
+    Parameters
+    ----------
+    matrix : Matrix of n rows
+    revenue : ndarray of shape (n,), US dollars, ≥ 0
+    buyers : ndarray of shape (n,), bool
+        Buyers that may be seen and whose revenue is mature; some may have none.
+    config : RegressorConfig
+        Any objective of a single horizon.
+    weight : ndarray of shape (n,), optional
+    """
     if config.objective in CUSTOM:
         custom = SquaredLogError() if config.objective == "msle" else HuberLog(config.huber_delta)
         return fit_custom(matrix, custom, revenue, buyers, config, weight)

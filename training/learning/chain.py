@@ -1,0 +1,85 @@
+r"""Upstream informs downstream: a horizon's prediction is a feature of the next one's, in which that one never falls.
+
+The trees' version of the ODMN's chain [Li et al., CIKM 2022]. Horizon h + 1 learns from X and the out-of-fold score of
+horizon h (its own gradient does not reach back), under the constraint that its score does not fall as that one rises:
+the part of the paper's Mono unit with its non-negative weights. Monotone in D1 does not mean that D7 ≥ D1, so the
+projection stays the last step.
+
+A chain's libraries cannot merge: horizon h + 1 reads what horizon h answered.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import lightgbm as lgb
+import numpy as np
+
+from training.config import RegressorConfig
+from training.learning.boosting import Floats, Ints, Mask, Matrix, Runtime, out_of_fold, raw_scores
+from training.learning.labels import Labels
+from training.learning.regressors import fit_conditional
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Fitted horizons, in the order in which they must be asked.
+
+    Parameters
+    ----------
+    boosters : list of lightgbm.Booster
+        The first reads X, each other one X and, as its last column, the score of the one before.
+    out_of_fold : ndarray of shape (n, n_horizons)
+        Raw scores of the training rows by boosters that did not see them.
+    runtime : Runtime
+    """
+
+    boosters: list[lgb.Booster]
+    out_of_fold: Floats
+    runtime: Runtime
+
+    def scores(self, X: Floats) -> Floats:
+        """Raw scores f_0(X), f_1(X, f_0), f_2(X, f_1), …, each rounded to float32 on its way into the next."""
+        found: list[Floats] = []
+        for booster in self.boosters:
+            found.append(raw_scores(booster, linked(X, found[-1]) if found else X, self.runtime.threads))
+        return np.column_stack(found)
+
+    def predict(self, raw: Floats) -> Floats:
+        """E[y_h | buy, x] up to a factor a horizon, of raw scores: e^f; both (n, n_horizons)."""
+        return np.asarray(np.exp(raw))
+
+
+def linked(X: Floats, score: Floats) -> Floats:
+    """X with the score of the horizon before as its last column, on the float32 grid of the features."""
+    return np.column_stack([X, score.astype(np.float32).astype(np.float64)])
+
+
+def fit_chain(matrix: Matrix, labels: Labels, rows: Mask, fold: Ints, config: RegressorConfig) -> Chain:
+    """Fit the horizons one after the other.
+
+    Parameters
+    ----------
+    matrix : Matrix of n rows
+    labels : Labels of n rows
+        Each horizon learns from the buyers that are mature at it.
+    rows : ndarray of shape (n,), bool
+        Rows that may be seen.
+    fold : ndarray of shape (n,), int64
+    config : RegressorConfig
+        Any objective of a single horizon but `quantile`, whose leaves LightGBM sets anew after a constrained split.
+    """
+    boosters: list[lgb.Booster] = []
+    scores: list[Floats] = []
+    link = matrix
+    for revenue in labels.revenue.T:
+        if scores:
+            link = Matrix(linked(matrix.X, scores[-1]), matrix.runtime, rising=(matrix.X.shape[1],))
+        known = rows & np.equal(labels.buyer, 1.0) & np.isfinite(revenue)
+
+        def fit(seen: Mask, link: Matrix = link, y: Floats = revenue, known: Mask = known) -> list[lgb.Booster]:
+            return [fit_conditional(link, y, known & seen, config)]
+
+        scores.append(out_of_fold(fit, link, fold)[:, 0])
+        boosters += fit(np.ones(len(labels), dtype=bool))
+    return Chain(boosters, np.column_stack(scores), matrix.runtime)
