@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import http.client
 import json
 import shutil
 import signal
 import socket
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.pltv import pltv
 from tests.parity.calls import numbers
+from tests.support.callers import ADMIN, ADMIN_DIGEST, Callers
 from tests.support.market import Json, Market, second_bundle
 from tests.support.service_process import STOP_SECONDS, ServiceProcess, samples, serving_process
-
-TOKEN = "the operator's token"
-ADMIN = {"authorization": f"Bearer {TOKEN}"}
-CALLERS = 4
 
 
 @pytest.fixture
@@ -44,58 +39,8 @@ def point(models: Path, name: str) -> None:
 
 def swapping(models: Path, workers: int, poll_s: str) -> contextlib.AbstractContextManager[ServiceProcess]:
     """A service of models/current that an operator may reload."""
-    admin = hashlib.sha256(TOKEN.encode()).hexdigest()
     link = models / "current"
-    return serving_process(link, workers=workers, PLTV_ADMIN_TOKEN=admin, PLTV_BUNDLE_POLL_S=poll_s)
-
-
-class Callers:
-    """Threads that call /predict over connections of their own until they are told to stop, or are refused."""
-
-    def __init__(self, service: ServiceProcess, bodies: list[bytes], *, keep: bool = True) -> None:
-        self.answers: list[Json] = []
-        self.dropped: list[str] = []
-        self._service, self._bodies = service, bodies
-        self._headers = {} if keep else {"connection": "close"}
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._call, args=(i,)) for i in range(CALLERS)]
-
-    def __enter__(self) -> Callers:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
-
-    def wait(self, enough: Callable[[], bool]) -> None:
-        """Let them go on until something is so."""
-        deadline = time.monotonic() + STOP_SECONDS
-        while not enough() and time.monotonic() < deadline:
-            time.sleep(0.005)
-        assert enough()
-
-    def _call(self, place: int) -> None:
-        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self._service.port, timeout=60.0)) as line:
-            while not self._stop.is_set():
-                place = (place + CALLERS) % len(self._bodies)
-                try:
-                    if line.sock is None:  # at first, and whenever the answer before said `Connection: close`
-                        line.connect()
-                except OSError:
-                    return  # nobody listens any more: nothing was sent
-                try:
-                    line.request("POST", "/predict", self._bodies[place], self._headers)
-                    answer = line.getresponse()
-                    text = answer.read()
-                except (OSError, http.client.HTTPException) as error:
-                    self.dropped.append(repr(error))
-                    return
-                if answer.status != 200:
-                    self.dropped.append(text.decode())
-                self.answers.append(json.loads(text))
+    return serving_process(link, workers=workers, PLTV_ADMIN_TOKEN=ADMIN_DIGEST, PLTV_BUNDLE_POLL_S=poll_s)
 
 
 def test_a_reload_swaps_under_load(trained: Market, models: Path) -> None:
@@ -109,8 +54,7 @@ def test_a_reload_swaps_under_load(trained: Market, models: Path) -> None:
 
     with swapping(models, workers=1, poll_s="3600") as service, Callers(service, bodies) as callers:
         for target, previous in (("second", "first"), ("first", "second"), ("second", "first")):
-            seen = len(callers.answers)
-            callers.wait(lambda seen=seen: len(callers.answers) > seen + 50)  # type: ignore[misc]
+            callers.more(50)
             point(models, target)
             told = service.post("/models/reload", headers=ADMIN)
             assert (told.status_code, told.json()["outcome"]) == (200, "swapped")
@@ -250,7 +194,7 @@ def test_a_stop_under_load_drops_no_call(trained: Market, workers: int, keep: bo
     """Every call that was sent is answered, over old connections and new; later ones find nobody listening."""
     with serving_process(trained.bundle, workers=workers) as service:
         with Callers(service, trained.bodies()[:200], keep=keep) as callers:
-            callers.wait(lambda: len(callers.answers) > 200)
+            callers.more(200)
             assert service.stop() == 0
         assert callers.dropped == []
         assert all(answer["degraded"] == [] for answer in callers.answers)

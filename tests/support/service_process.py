@@ -53,7 +53,12 @@ class ServiceProcess:
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
-        self.client = httpx.Client(base_url=self.url, timeout=60.0, trust_env=False)
+        self.client = self._client()
+
+    def reconnect(self) -> None:
+        """Ask over new connections from here on: the worker behind an old one may be gone."""
+        self.client.close()
+        self.client = self._client()
 
     @property
     def output(self) -> str:
@@ -117,6 +122,9 @@ class ServiceProcess:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
+
+    def _client(self) -> httpx.Client:
+        return httpx.Client(base_url=self.url, timeout=60.0, trust_env=False)
 
     def _ready(self) -> bool:
         try:
