@@ -73,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
 def _measure(console: Console, bundle: Path, pace: Pace, names: Sequence[str]) -> tuple[Measurements, float]:
     start = time.perf_counter()
     measurements = Measurements()
-    bundle = _checked(bundle.resolve())
+    bundle = checked_bundle(bundle.resolve(), "bench")
     if can_pin():
         pin(os.getpid(), CLIENT_CORE)
     else:
@@ -89,12 +89,12 @@ def _measure(console: Console, bundle: Path, pace: Pace, names: Sequence[str]) -
     return measurements, time.perf_counter() - start
 
 
-def _checked(bundle: Path) -> Path:
+def checked_bundle(bundle: Path, verb: str) -> Path:
     """A bundle that the service would refuse is told in one line."""
     try:
         Predictor.load(bundle).close()
     except PltvError as error:
-        print(f"bench: {error}", file=sys.stderr)
+        print(f"{verb}: {error}", file=sys.stderr)
         raise SystemExit(2) from None
     return bundle
 

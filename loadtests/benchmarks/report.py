@@ -16,11 +16,21 @@ from loadtests.benchmarks.thresholds import Verdict
 
 def show(console: Console, machine: Mapping[str, Any], measurements: Measurements, verdicts: Sequence[Verdict]) -> None:
     """Print the machine, every metric, and what each bound says."""
+    show_machine(console, machine)
+    console.print(held(verdicts))
+    console.print(_measured(measurements))
+    show_notes(console, measurements)
+
+
+def show_machine(console: Console, machine: Mapping[str, Any]) -> None:
+    """Print what the numbers were measured on."""
     packages = ", ".join(f"{name} {number}" for name, number in machine["packages"].items())
     console.print(f"{machine['cpu']}, {machine['cores']} cores, load {machine['load_at_start']} at the start")
     console.print(f"{machine['kernel']}, {machine['python']}; {packages}", highlight=False)
-    console.print(_held(verdicts))
-    console.print(_measured(measurements))
+
+
+def show_notes(console: Console, measurements: Measurements) -> None:
+    """Print what a reader has to know."""
     for note in measurements.notes:
         console.print(f"- {note}", highlight=False)
 
@@ -43,7 +53,8 @@ def write(path: Path, content: Mapping[str, Any], verdicts: Sequence[Verdict]) -
     path.write_text(json.dumps({**content, "thresholds": told}, indent=1) + "\n", encoding="utf-8")
 
 
-def _held(verdicts: Sequence[Verdict]) -> Table:
+def held(verdicts: Sequence[Verdict]) -> Table:
+    """What each bound says of what was measured."""
     table = Table(title="Held to", title_justify="left")
     for column in ("what", "corpus"):
         table.add_column(column)

@@ -72,7 +72,7 @@ def ours(bundle: Path, log: Path, *, workers: int = 1, settings: Mapping[str, st
     port = free_port()
     command = [sys.executable, "-m", "app", "--bundle", str(bundle), "--port", str(port), "--workers", str(workers)]
     environment = {"PLTV_IDENTITY_KEY": "of the benchmarks", "PLTV_LOG_LEVEL": "error", **(settings or {})}
-    with _served(command, port, "/health/ready", log, environment) as server:
+    with served(command, port, "/health/ready", log, environment) as server:
         yield server
 
 
@@ -81,16 +81,23 @@ def peer(name: str, bundle: Path, log: Path) -> Iterator[Server]:
     """`fastapi` or `echo`."""
     port = free_port()
     command = [sys.executable, "-m", "loadtests.benchmarks.candidates.peers", name, str(port), str(bundle)]
-    with _served(command, port, "/", log, {}) as server:
+    with served(command, port, "/", log, {}) as server:
         yield server
 
 
 @contextlib.contextmanager
-def _served(
-    command: Sequence[str], port: int, probe: str, log: Path, environment: Mapping[str, str]
+def served(
+    command: Sequence[str], port: int, probe: str, log: Path, environment: Mapping[str, str], **options: Any
 ) -> Iterator[Server]:
+    """A server that answers `probe`; `options` are those of `subprocess.Popen`.
+
+    Raises
+    ------
+    RuntimeError
+        It ended, or did not answer in a minute.
+    """
     start = time.perf_counter()
-    with running(command, core=SERVER_CORE, log=log, environment=environment) as process:
+    with running(command, core=SERVER_CORE, log=log, environment=environment, **options) as process:
         while not _answers(port, probe):
             if process.poll() is not None or time.perf_counter() - start > _START_S:
                 raise RuntimeError(f"{' '.join(command[1:4])} did not start; {log} says why")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from app.api.openrtb import Reader
 from app.api.predict import UNKNOWN, raw_request
 from app.api.privacy import Gate
+from app.features.columns import Columns
 from app.features.parsing import RawRequest, assemble
 from app.features.spec import HistoryState
 from app.inference.predictor import Predictor
@@ -43,11 +45,16 @@ def run(bench: Bench, out: Measurements) -> None:
 
 def matrix(predictor: Predictor, bodies: list[Body], rows: int) -> NDArray[np.float64]:
     """(rows, n_features) of the bodies in turn, from the first again after the last."""
-    reader = Reader(predictor.layout, Gate(None, _PURPOSES))
-    requests = [_raw(reader, body) for body in bodies[:rows]]
-    groups = [requests[start : start + _AT_ONCE] for start in range(0, len(requests), _AT_ONCE)]
-    X = np.concatenate([predictor.plan.transform(assemble(predictor.layout, group)) for group in groups])
+    bodies = bodies[:rows]
+    groups = [bodies[start : start + _AT_ONCE] for start in range(0, len(bodies), _AT_ONCE)]
+    X = np.concatenate([predictor.plan.transform(columns(predictor, group)) for group in groups])
     return np.resize(X, (rows, X.shape[1]))
+
+
+def columns(predictor: Predictor, bodies: Sequence[Body]) -> Columns:
+    """What the service reads of bodies, a row a campaign."""
+    reader = Reader(predictor.layout, Gate(None, _PURPOSES))
+    return assemble(predictor.layout, [_raw(reader, body) for body in bodies])
 
 
 def _raw(reader: Reader, body: Body) -> RawRequest:

@@ -1,0 +1,1 @@
+"""What the peers run, each module by the Python of one environment: it imports nothing else of the project."""
