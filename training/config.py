@@ -161,9 +161,39 @@ class ReportConfig(Section):
 
 
 class MetaConfig(BoosterConfig):
-    """The meta-learner. `ship`: `auto` keeps it where it wins on the calibration rows, `always` in any case."""
+    """The meta-learner. `ship`: `auto` keeps it where it wins on the calibration rows, `always` in any case.
+
+    `log_loss` of its head of E[log1p y]: `squared`, or `huber`, which is linear beyond `huber_delta` and so estimates
+    something between the mean and the median.
+    """
 
     ship: Literal["auto", "always"] = "auto"
+    log_loss: Literal["squared", "huber"] = "squared"
+    huber_delta: Positive = 1.0
+
+
+class LinearConfig(Section):
+    """An elastic net: `alpha` times (`l1_ratio` · |w| + (1 - l1_ratio)/2 · w²), on standardised features."""
+
+    alpha: Positive = 0.05
+    l1_ratio: Annotated[float, Field(gt=0.0, le=1.0)] = 0.5
+
+
+class ForestConfig(Section):
+    """A random forest: trees, leaves a tree, the fewest rows of a leaf, and the share of features a split may see."""
+
+    trees: Count = 50
+    leaves: Annotated[int, Field(ge=2)] = 16
+    min_leaf: Count = 20
+    feature_fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 0.33
+
+
+class BasesConfig(Section):
+    """Base learners of another kind beside the boosters: an elastic net, a random forest, and XGBoost."""
+
+    linear: LinearConfig = LinearConfig()
+    forest: ForestConfig = ForestConfig()
+    boosted: BoosterConfig = BoosterConfig(rounds=60, leaves=6, learning_rate=0.1, min_leaf=20)
 
 
 class TrainingConfig(Section):

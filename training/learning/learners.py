@@ -10,7 +10,7 @@ import numpy as np
 
 from app.inference.ensemble import gate_and_conditional, meta_features
 from app.inference.specification import GATED, LOG_MEAN, EnsembleSpec, LibrarySpec, Output
-from training.config import BoosterConfig, TrainingConfig
+from training.config import MetaConfig, TrainingConfig
 from training.learning.boosting import Floats, Ints, Mask, Matrix, Runtime, out_of_fold
 from training.learning.classifier import fit_classifier
 from training.learning.labels import Labels
@@ -93,7 +93,7 @@ def fit_stack(
     fold: Ints,
     spec: EnsembleSpec,
     log_horizon: int,
-    config: BoosterConfig,
+    config: MetaConfig,
     runtime: Runtime,
 ) -> Fitted:
     """Fit the meta-learner on the base models' out-of-fold scores.
@@ -107,7 +107,7 @@ def fit_stack(
         With the base library, and no meta library yet.
     log_horizon : int
         Position of the horizon of E[log1p y].
-    config : BoosterConfig
+    config : MetaConfig
     runtime : Runtime
     """
     matrix = Matrix(meta_features(base.out_of_fold, spec), runtime)

@@ -2,7 +2,8 @@ r"""Stage 3: raw scores of the base models, out of fold, enter; small heads that
 
 A head for each horizon's mean multiplies p · E[y_h | buy] by e^f: Tweedie deviance on tail-smoothed revenue, with
 init_score = log(p · E[y_h | buy]), so that what it learns is the shape of the error and not the day's largest payers. A
-last head learns E[log1p y] by least squares. Its X is `app.inference.ensemble.meta_features`, the one that is served.
+last head learns E[log1p y], by least squares or Huber's loss. X is `app.inference.ensemble.meta_features`, the one that
+is served.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import numpy as np
 
 from app.inference.ensemble import gate_and_conditional
 from app.inference.specification import EnsembleSpec
-from training.config import BoosterConfig
+from training.config import MetaConfig
 from training.learning.boosting import Floats, Mask, Matrix
 
 TWEEDIE = {"objective": "tweedie", "tweedie_variance_power": 1.5}
@@ -20,7 +21,7 @@ L2 = {"objective": "regression"}
 
 
 def fit_meta(
-    matrix: Matrix, raw: Floats, target: Floats, z: Floats, rows: Mask, spec: EnsembleSpec, config: BoosterConfig
+    matrix: Matrix, raw: Floats, target: Floats, z: Floats, rows: Mask, spec: EnsembleSpec, config: MetaConfig
 ) -> list[lgb.Booster]:
     """Fit the heads.
 
@@ -37,13 +38,21 @@ def fit_meta(
     rows : ndarray of shape (n,), bool
         Rows that may be seen.
     spec : EnsembleSpec
-    config : BoosterConfig
+    config : MetaConfig
 
     Returns
     -------
     list of lightgbm.Booster
         One a horizon, then `log_mean`.
     """
+    log_head = fit_log(matrix, z, rows, config, config.huber_delta if config.log_loss == "huber" else None)
+    return [*fit_means(matrix, raw, target, rows, spec, config), log_head]
+
+
+def fit_means(
+    matrix: Matrix, raw: Floats, target: Floats, rows: Mask, spec: EnsembleSpec, config: MetaConfig
+) -> list[lgb.Booster]:
+    """Fit a correction e^f of p · E[y_h | buy] a horizon; arguments as of `fit_meta`."""
     p, conditional = gate_and_conditional(raw, spec)
     heads = []
     for h in range(len(spec.horizons)):
@@ -52,4 +61,10 @@ def fit_meta(
         # The level is calibration's: starting on it, the trees are spent on shape.
         level = float(np.nansum(target[known, h]) / np.exp(start[known]).sum())
         heads.append(matrix.fit(TWEEDIE, target[:, h] / max(level, 1e-9), known, config, init_score=start))
-    return [*heads, matrix.fit(L2, z, rows & np.isfinite(z), config)]
+    return heads
+
+
+def fit_log(matrix: Matrix, z: Floats, rows: Mask, config: MetaConfig, huber_delta: float | None) -> lgb.Booster:
+    """Fit the location of z = log1p y: the mean, or with a delta Huber's, which large errors pull with that force."""
+    objective = L2 if huber_delta is None else {"objective": "huber", "alpha": huber_delta}
+    return matrix.fit(objective, z, rows & np.isfinite(z), config)

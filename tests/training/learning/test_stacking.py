@@ -122,6 +122,18 @@ def test_the_meta_learner_has_a_head_a_horizon_and_the_log_mean(base: Fitted, ma
     assert np.abs(meta.out_of_fold[:, :3]).mean() < 0.5  # corrections of a good base are small
 
 
+def test_a_huber_log_head_is_held_back_from_the_largest_errors(base: Fitted, market: Market) -> None:
+    """`log_loss: huber` changes the log head alone, towards the many who pay nothing."""
+    assert CONFIG.meta is not None
+    spec, huber = specification(base), CONFIG.meta.model_copy(update={"log_loss": "huber", "huber_delta": 0.3})
+    squared, held = (
+        fit_stack(base, market.labels, market.fold, spec, 1, config, Runtime(1, 1)).out_of_fold
+        for config in (CONFIG.meta, huber)
+    )
+    np.testing.assert_array_equal(squared[:, :3], held[:, :3])
+    assert held[:, 3].mean() < 0.8 * squared[:, 3].mean()
+
+
 def judged(without: np.ndarray, with_meta: np.ndarray, y: np.ndarray) -> Comparison:
     first, second = (Blend(x, np.tile(x, (3, 1)), np.log1p(x)) for x in (without, with_meta))
     return compare(first, second, y, np.log1p(y), 1)

@@ -1,0 +1,131 @@
+"""Base learners: scikit-learn, XGBoost and treelite as oracles, missing values, honest folds."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import treelite
+import xgboost as xgb
+from sklearn.linear_model import ElasticNet
+
+from training.config import BasesConfig, LinearConfig
+from training.learning.bases import Bases, bases_out_of_fold, fit_bases, fit_linear
+from training.learning.boosting import Runtime
+
+N = 1500
+CONFIG = BasesConfig.model_validate(
+    {
+        "linear": {"alpha": 0.02},
+        "forest": {"trees": 20},
+        "boosted": {"rounds": 30, "leaves": 5, "learning_rate": 0.15, "min_leaf": 20},
+    }
+)
+RUNTIME = Runtime(3, 1)
+
+
+def market() -> tuple[np.ndarray, np.ndarray]:
+    """X on the float32 grid, a fifth of it missing, its third column everywhere; a target by x0 and x1."""
+    rng = np.random.default_rng(41)
+    X = rng.normal(size=(N, 5)).astype(np.float32).astype(np.float64)
+    target = 2.0 + X[:, 0] - 0.5 * X[:, 1] + 0.2 * rng.normal(size=N)
+    X[rng.random(X.shape) < 0.2] = np.nan
+    X[:, 2], X[:, 4] = np.nan, 7.0
+    return X, target
+
+
+@pytest.fixture(scope="module")
+def bases() -> Bases:
+    X, target = market()
+    return fit_bases(X, target, np.ones(N, dtype=bool), CONFIG, RUNTIME)
+
+
+def test_the_linear_model_is_scikit_learns_on_prepared_features() -> None:
+    """Folding the scale into the coefficients changes nothing; missing and extreme values follow the training rows."""
+    X, target = market()
+    config = LinearConfig(alpha=0.02)
+    linear = fit_linear(X, target, config)
+    prepared = []
+    for j in (0, 1, 3):
+        known = X[~np.isnan(X[:, j]), j]
+        x = np.clip(X[:, j], *np.quantile(known, [0.005, 0.995]))
+        x = np.where(np.isnan(x), np.median(known), x)
+        prepared.append((x - x.mean()) / x.std())
+    oracle = ElasticNet(alpha=config.alpha, l1_ratio=config.l1_ratio).fit(np.column_stack(prepared), target)
+    np.testing.assert_allclose(linear.predict(X), oracle.predict(np.column_stack(prepared)), atol=1e-6)
+    assert set(linear.columns.tolist()) <= {0, 1, 3}
+
+
+def test_a_linear_score_is_a_sum_over_its_features() -> None:
+    """By a loop over single rows, with missing and far-off values; alone and in a batch the same bits."""
+    X, target = market()
+    linear = fit_linear(X, target, LinearConfig(alpha=0.02))
+    rows = np.vstack([X[:20], np.full(5, np.nan), np.full(5, 1e30), np.full(5, -1e30)])
+    together = linear.predict(rows)
+    for row, score in zip(rows, together, strict=True):
+        expected = linear.intercept
+        for k, j in enumerate(linear.columns.tolist()):
+            x = linear.fill[k] if np.isnan(row[j]) else min(max(row[j], linear.lo[k]), linear.hi[k])
+            expected += linear.coefficient[k] * x
+        assert score == pytest.approx(expected, rel=1e-12)
+        assert linear.predict(row[None])[0] == score
+
+
+def test_a_strong_penalty_leaves_few_features() -> None:
+    """The elastic net drops features, and with them the need to compute them."""
+    X, target = market()
+    assert fit_linear(X, target, LinearConfig(alpha=0.3, l1_ratio=1.0)).columns.tolist() == [0, 1]
+    assert len(fit_linear(X, target, LinearConfig(alpha=50.0)).columns) == 0
+
+
+def test_every_base_finds_the_target(bases: Bases) -> None:
+    """Each follows the target out of sample, a fifth of the features missing."""
+    X, target = market()
+    scores = bases_out_of_fold(X, target, np.ones(N, dtype=bool), np.arange(N) % 3, CONFIG, RUNTIME)
+    for column in scores.T:
+        assert np.corrcoef(column, target)[0, 1] > 0.75
+
+
+def test_forest_and_xgboost_compile_to_the_same_scores(bases: Bases) -> None:
+    """treelite gives the forest's mean to rounding in the last bit and XGBoost's margin within 1e-5, NaN included."""
+    X, _ = market()
+    scores = bases.predict(X)
+    forest = treelite.gtil.predict(treelite.sklearn.import_model(bases.forest), X).ravel()
+    np.testing.assert_allclose(forest, scores[:, 1], rtol=1e-14)
+    model = treelite.frontend.from_xgboost_json(bases.boosted.save_raw("json").decode())
+    boosted = treelite.gtil.predict(model, X.astype(np.float32), pred_margin=True).ravel()
+    np.testing.assert_allclose(boosted, scores[:, 2], rtol=1e-5, atol=1e-6)
+
+
+def test_settings_reach_the_learners(bases: Bases) -> None:
+    """As many trees with as many leaves as configured, no leaf of fewer rows."""
+    assert len(bases.forest.estimators_) == 20
+    trees = [one.tree_ for one in bases.forest.estimators_]
+    assert max(tree.n_leaves for tree in trees) <= CONFIG.forest.leaves
+    assert min(int(t.n_node_samples[t.children_left == -1].min()) for t in trees) >= CONFIG.forest.min_leaf
+    dump = bases.boosted.get_dump()
+    assert len(dump) == 30
+    assert max(text.count("leaf=") for text in dump) == 5
+
+
+def test_rows_out_of_sight_and_own_folds_teach_nothing() -> None:
+    """Targets of rows outside the mask change no score; those of a fold do not change that fold's own scores."""
+    X, target = market()
+    seen, fold = np.arange(N) < 1000, np.arange(N) % 3
+    blind = np.where(seen, target, np.nan)
+    first, second = (fit_bases(X, y, seen, CONFIG, RUNTIME).predict(X) for y in (target, blind))
+    np.testing.assert_array_equal(first, second)
+    moved = np.where(fold == 1, target + 100.0, target)
+    everyone = np.ones(N, dtype=bool)
+    plain, other = (bases_out_of_fold(X, y, everyone, fold, CONFIG, RUNTIME) for y in (target, moved))
+    np.testing.assert_array_equal(plain[fold == 1], other[fold == 1])
+    assert (np.abs(plain[fold != 1] - other[fold != 1]).mean(axis=0) > 10.0).all()
+
+
+def test_scores_are_repeatable(bases: Bases) -> None:
+    """The same data and seed give the same scores; a booster read back from its bytes too."""
+    X, target = market()
+    again = fit_bases(X, target, np.ones(N, dtype=bool), CONFIG, RUNTIME)
+    np.testing.assert_array_equal(bases.predict(X), again.predict(X))
+    read = xgb.Booster(model_file=bases.boosted.save_raw("json"))
+    margin = read.predict(xgb.DMatrix(X, missing=np.nan), output_margin=True)
+    np.testing.assert_array_equal(margin.astype(np.float64), bases.predict(X)[:, 2])
