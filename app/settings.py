@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import Annotated, Final, Literal
+from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -14,6 +15,7 @@ MIB: Final = 1024 * KIB
 DAY_S: Final = 86_400
 
 _REDIS = re.compile(r"(rediss?://[^/]+|unix://.+)")
+_TLS_FILES: Final = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")  # redis-py's names
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -61,7 +63,9 @@ class Settings(BaseSettings):
     )
 
     redis_url: SecretStr | None = Field(
-        None, description="Redis for histories (redis://, rediss:// or unix://); unset: near cache only."
+        None,
+        description="Redis for histories: redis://, rediss:// (?ssl_ca_certs=FILE, &ssl_certfile=, &ssl_keyfile=) or "
+        "unix://; unset: near cache only.",
     )
     workers: int = Field(
         1,
@@ -112,6 +116,9 @@ class Settings(BaseSettings):
     def _address(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and not _REDIS.match(value.get_secret_value()):
             raise ValueError("expected redis://HOST[:PORT], rediss://HOST[:PORT] or unix://PATH")
+        for name, path in parse_qsl(urlsplit(value.get_secret_value() if value else "").query):
+            if name in _TLS_FILES and not Path(path).is_file():
+                raise ValueError(f"{name}: expected a file of PEM, received {path}, which is none")
         return value
 
     @field_validator("api_tokens", mode="before")

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import redis.asyncio as redis
+import structlog
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
@@ -31,6 +32,7 @@ STORED: Final = 1
 ERASED_SINCE: Final = -1
 _STAMP: Final = struct.Struct("<q")
 _HEAD_BYTES: Final = AS_OF_OFFSET + _STAMP.size
+_log = structlog.get_logger("pltv")
 
 # KEYS: the entry. Defines `stored`, the time under it, and `erased`, whether that is an erasure's.
 _LOOK: Final = f"""
@@ -74,7 +76,7 @@ class RedisTier:
     Parameters
     ----------
     url : str
-        `redis://`, `rediss://` or `unix://`.
+        `redis://`, `rediss://` (its `ssl_ca_certs`, `ssl_certfile` and `ssl_keyfile` name PEM files) or `unix://`.
     layout : Layout
         Its fingerprint is part of every key: another declaration never meets these entries.
     timeout_s : float
@@ -116,6 +118,7 @@ class RedisTier:
         self._ttl_ms = int(1000 * ttl_s)
         self._reads = JoinedReads(self._mget, timeout_s=timeout_s, on_reply=breaker.succeed, on_failure=breaker.fail)
         self._probing: asyncio.Task[None] | None = None
+        self._fault = ""  # why the last probe failed
 
     async def open(self) -> None:
         """Connect ahead of the first request. An absent Redis opens the breaker and nothing else."""
@@ -213,10 +216,20 @@ class RedisTier:
                 await asyncio.gather(*(self._client.ping() for _ in range(MAX_UNDER_WAY)))
             async with asyncio.timeout(answer_s):
                 await self._client.ping()
-        except Exception:  # a probe only reports: it belongs to no request that could fail by it
+        except Exception as fault:  # a probe only reports: it belongs to no request that could fail by it
             self.breaker.probed(answered=False)
+            self._tell(f"{type(fault).__name__}: {fault}".removesuffix(": "))
         else:
             self.breaker.probed(answered=True)
+            self._tell("")
+
+    def _tell(self, fault: str) -> None:
+        """Log why Redis can not be used, once for each reason, and that it can again."""
+        if fault and fault != self._fault:
+            _log.warning("Redis is left alone", reason=fault)
+        elif self._fault and not fault:
+            _log.info("Redis answers again")
+        self._fault = fault
 
 
 def connect(url: str) -> Any:  # redis-py annotates its replies for both kinds of client at once
