@@ -6,9 +6,11 @@ answers as the model, so that one table holds them all.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Protocol
+from threading import Lock
+from typing import Any, Protocol, TypeVar
 
 import lightgbm as lgb
 import numpy as np
@@ -27,6 +29,7 @@ DEFAULTS: dict[str, Any] = {
 }
 _EXPONENT_LIMIT = 30.0
 _LEAST_SQUARE = 1e-6
+_Fit = TypeVar("_Fit")
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,11 @@ class Baseline(Protocol):
 
 
 class _Trainer:
-    """LightGBM over one X, binned once for every label."""
+    """LightGBM over one X, binned once for every label.
+
+    A booster is grown by one thread, and as many boosters at once as there are threads: the trees are those that
+    several threads would grow together, and none of them waits for the others after every leaf.
+    """
 
     def __init__(self, X: Floats, seed: int, num_threads: int, params: Mapping[str, Any]) -> None:
         merged = {**DEFAULTS, **params}
@@ -60,19 +67,23 @@ class _Trainer:
         self._params = {
             **merged,
             "seed": seed,
-            "num_threads": num_threads,
+            "num_threads": 1,
             "deterministic": True,
             "force_row_wise": True,
             "verbosity": -1,
         }
-        self._data = lgb.Dataset(X, params=self._params, free_raw_data=False).construct()
+        self.X = X
+        binning = {**self._params, "num_threads": num_threads}
+        self._data = lgb.Dataset(X, params=binning, free_raw_data=False).construct()
+        self._binned = Lock()
 
     def fit(self, objective: Mapping[str, Any], label: Floats, rows: NDArray[np.bool_]) -> lgb.Booster:
         """A booster of `objective` on the rows of X where `rows` (n,) holds."""
         chosen = np.flatnonzero(rows)
         params = {**self._params, **objective}
-        # Constructed before it is labelled: construction copies the parent's labels over any set earlier.
-        data = self._data.subset(chosen.tolist(), params=params).construct()
+        with self._binned:
+            # Constructed before it is labelled: construction copies the parent's labels over any set earlier.
+            data = self._data.subset(chosen.tolist(), params=params).construct()
         data.set_label(label[chosen])
         return lgb.train(params, data, num_boost_round=self._rounds)
 
@@ -83,8 +94,9 @@ _BINARY = {"objective": "binary"}
 _GAMMA = {"objective": "gamma"}
 
 
-def _predict(booster: lgb.Booster, X: Floats) -> Floats:
-    return np.asarray(booster.predict(X), dtype=np.float64)
+def _predict(booster: lgb.Booster, X: Floats, num_threads: int = 0) -> Floats:
+    """The booster's answers, (n,); 0 threads are as many as the machine has."""
+    return np.asarray(booster.predict(X, num_threads=num_threads), dtype=np.float64)
 
 
 def _columns(boosters: Sequence[lgb.Booster], X: Floats) -> Floats:
@@ -193,31 +205,36 @@ def _expected_log1p(mu: Floats, s: Floats) -> Floats:
     return np.asarray(np.einsum("nk,k->n", values, weights / weights.sum()), dtype=np.float64)
 
 
-def _fit_log(trainer: _Trainer, X: Floats, labels: Sequence[Floats], log_column: int) -> LogLeastSquares:
-    boosters, smearing = [], []
-    for y in labels:
-        known = np.isfinite(y)
-        z = np.log1p(np.where(known, y, 0.0))
-        boosters.append(trainer.fit(_L2, z, known))
-        smearing.append(float(np.mean(np.exp(z[known] - _predict(boosters[-1], X[known])))))
-    return LogLeastSquares(boosters, np.array(smearing), log_column)
+def _fit_log(trainer: _Trainer, y: Floats) -> tuple[lgb.Booster, float]:
+    """The L2 booster of log1p y, and its smearing."""
+    known = np.isfinite(y)
+    z = np.log1p(np.where(known, y, 0.0))
+    booster = trainer.fit(_L2, z, known)
+    return booster, float(np.mean(np.exp(z[known] - _predict(booster, trainer.X[known], 1))))
 
 
-def _fit_ziln(trainer: _Trainer, X: Floats, labels: Sequence[Floats], log_column: int, seed: int) -> Ziln:
-    half = np.random.default_rng(seed).integers(0, 2, X.shape[0])
-    payers, mus, variances = [], [], []
-    for y in labels:
-        known, paying = np.isfinite(y), np.greater(np.nan_to_num(y), 0.0)
-        z = np.log(np.where(paying, y, 1.0))
-        payers.append(trainer.fit(_BINARY, paying.astype(np.float64), known))
-        mus.append(trainer.fit(_L2, z, paying))
-        square = np.ones(X.shape[0])
-        for fold in (0, 1):
-            held = paying & (half == fold)
-            other = trainer.fit(_L2, z, paying & (half != fold))
-            square[held] = (z[held] - _predict(other, X[held])) ** 2
-        variances.append(trainer.fit(_GAMMA, np.maximum(square, _LEAST_SQUARE), paying))
-    return Ziln(payers, mus, variances, log_column)
+def _fit_payers(trainer: _Trainer, y: Floats) -> lgb.Booster:
+    """P(y > 0)."""
+    paying = np.greater(np.nan_to_num(y), 0.0)
+    return trainer.fit(_BINARY, paying.astype(np.float64), np.isfinite(y))
+
+
+def _fit_lognormal(trainer: _Trainer, y: Floats, half: NDArray[np.int64]) -> tuple[lgb.Booster, lgb.Booster]:
+    """μ of the payers, and s² from the residuals of each half by a μ of the other."""
+    paying = np.greater(np.nan_to_num(y), 0.0)
+    z = np.log(np.where(paying, y, 1.0))
+    mu = trainer.fit(_L2, z, paying)
+    square = np.ones(y.shape[0])
+    for fold in (0, 1):
+        held = paying & (half == fold)
+        other = trainer.fit(_L2, z, paying & (half != fold))
+        square[held] = (z[held] - _predict(other, trainer.X[held], 1)) ** 2
+    return mu, trainer.fit(_GAMMA, np.maximum(square, _LEAST_SQUARE), paying)
+
+
+def _constant(gate: Floats, labels: Sequence[Floats], log_label: Floats) -> Constant:
+    means = np.array([np.nanmean(label) for label in labels])
+    return Constant(float(np.nanmean(gate)), means, float(np.expm1(np.nanmean(np.log1p(log_label)))))
 
 
 def fit_baselines(
@@ -263,17 +280,30 @@ def fit_baselines(
     gate = np.asarray(buyer, dtype=np.float64)
     known_gate, buys = np.isfinite(gate), np.nan_to_num(gate) > 0.0
     log_label = labels[column]
-    constant = Constant(
-        float(np.nanmean(gate)),
-        np.array([np.nanmean(label) for label in labels]),
-        float(np.expm1(np.nanmean(np.log1p(log_label)))),
-    )
+    half = np.random.default_rng(seed).integers(0, 2, size=(len(X),), dtype=np.int64)
     trainer = _Trainer(X, seed, num_threads, params or {})
-    tweedie = Tweedie([trainer.fit(_TWEEDIE, label, np.isfinite(label)) for label in labels], column)
-    two_stage = TwoStage(
-        trainer.fit(_BINARY, gate, known_gate),
-        [trainer.fit(_TWEEDIE, label, buys & np.isfinite(label)) for label in labels],
-        trainer.fit(_L2, np.log1p(log_label), buys & np.isfinite(log_label)),
-    )
-    log_l2 = _fit_log(trainer, X, labels, column)
-    return [constant, tweedie, log_l2, two_stage, _fit_ziln(trainer, X, labels, column, seed)]
+    with ThreadPoolExecutor(num_threads) as pool:
+
+        def each(fit: Callable[[Floats], _Fit]) -> list[Future[_Fit]]:
+            return [pool.submit(fit, label) for label in labels]
+
+        # The long ones first, so that no thread ends alone with one of them.
+        logs = each(lambda label: _fit_log(trainer, label))
+        means = each(lambda label: trainer.fit(_TWEEDIE, label, np.isfinite(label)))
+        paying = each(lambda label: _fit_payers(trainer, label))
+        classifier = pool.submit(trainer.fit, _BINARY, gate, known_gate)
+        conditional = each(lambda label: trainer.fit(_TWEEDIE, label, buys & np.isfinite(label)))
+        log_booster = pool.submit(trainer.fit, _L2, np.log1p(log_label), buys & np.isfinite(log_label))
+        lognormals = each(lambda label: _fit_lognormal(trainer, label, half))
+    smeared, sizes = _results(logs), _results(lognormals)
+    return [
+        _constant(gate, labels, log_label),
+        Tweedie(_results(means), column),
+        LogLeastSquares([one for one, _ in smeared], np.array([s for _, s in smeared]), column),
+        TwoStage(classifier.result(), _results(conditional), log_booster.result()),
+        Ziln(_results(paying), [mu for mu, _ in sizes], [s2 for _, s2 in sizes], column),
+    ]
+
+
+def _results(futures: Sequence[Future[_Fit]]) -> list[_Fit]:
+    return [future.result() for future in futures]

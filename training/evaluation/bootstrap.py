@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # comes with scikit-learn
 
 from training.evaluation.ranking import Floats
 
@@ -75,8 +76,10 @@ def estimate(statistic: Statistic, weights: Weights) -> dict[str, Estimate]:
         From float64 row weights of shape (n,) to named figures; always the same names.
     weights : ndarray of shape (n_replicates, n), uint8
     """
-    values = statistic(np.ones(weights.shape[1]))
-    replicates = [statistic(row.astype(np.float64)) for row in weights]
+    # Dot products of this size end before a second BLAS thread has woken up.
+    with threadpool_limits(1, user_api="blas"):
+        values = statistic(np.ones(weights.shape[1]))
+        replicates = [statistic(row.astype(np.float64)) for row in weights]
     return {
         name: Estimate(value, np.array([one[name] for one in replicates], dtype=np.float64))
         for name, value in values.items()

@@ -108,10 +108,15 @@ def equal_mass_bins(positions: Floats, total: float, bins: int) -> NDArray[np.in
     return np.minimum((positions * (bins / (total or 1.0))).astype(np.int64), bins - 1)
 
 
-def ece_at(positions: Floats, weights: Floats, outcome: Floats, p: Floats, bins: int) -> float:
-    """Expected calibration error over rows already placed: Σ_bins |Σ w·(p − outcome)| / Σw."""
-    total = float(weights.sum())
-    gaps = np.bincount(equal_mass_bins(positions, total, bins), weights * (p - outcome), minlength=bins)
+def bin_edges(group_positions: Floats, total: float, bins: int) -> NDArray[np.int64]:
+    """The first tied group of each of `equal_mass_bins`, and the number of groups: shape (bins + 1,)."""
+    scaled = group_positions * (bins / (total or 1.0))
+    inner = np.searchsorted(scaled, np.arange(1, bins))
+    return np.concatenate([[0], inner, [group_positions.shape[0]]]).astype(np.int64)
+
+
+def ece_at(gaps: Floats, total: float) -> float:
+    """Expected calibration error from Σ w·(p − outcome) of each bin: Σ_bins |gap| / Σw."""
     return ratio(float(np.abs(gaps).sum()), total)
 
 
@@ -123,7 +128,10 @@ def ece(outcome: Floats, p: Floats, bins: int = RELIABILITY_BINS, sample_weight:
     sqrt(rate·bins/n); against the oracle's probabilities it has none.
     """
     weights = row_weights(outcome, sample_weight)
-    return ece_at(TieGroups(p).positions(weights), weights, outcome, p, bins)
+    total = float(weights.sum())
+    code = equal_mass_bins(TieGroups(p).positions(weights), total, bins)
+    gaps = np.bincount(code, weights * (p - outcome), minlength=bins)
+    return ece_at(gaps.astype(np.float64), total)
 
 
 def reliability_bins(buyer: Floats, p: Floats, bins: int = RELIABILITY_BINS) -> list[dict[str, float]]:

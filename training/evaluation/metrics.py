@@ -126,13 +126,8 @@ def nmae(y: Floats, y_hat: Floats, sample_weight: Floats | None = None) -> float
     return ratio(mae(y, y_hat, sample_weight), float(np.average(y, weights=sample_weight)))
 
 
-def decile_mape_at(groups: TieGroups, positions: Floats, weights: Floats, y: Floats, y_hat: Floats) -> float:
-    """Decile MAPE over rows already placed; |Σwŷ − Σwy| / Σwy is the ratio of the means."""
-    if groups.values.shape[0] < DECILES:
-        return float("nan")
-    code = equal_mass_bins(positions, float(weights.sum()), DECILES)
-    revenue = np.bincount(code, weights * y, minlength=DECILES)
-    predicted = np.bincount(code, weights * y_hat, minlength=DECILES)
+def decile_mape_at(predicted: Floats, revenue: Floats) -> float:
+    """Decile MAPE from Σwŷ and Σwy of each decile: |Σwŷ − Σwy| / Σwy is the ratio of the means."""
     paying = revenue > 0.0
     if not paying.any():
         return float("nan")
@@ -145,7 +140,11 @@ def decile_mape(y: Floats, y_hat: Floats, sample_weight: Floats | None = None) -
     NaN where there are fewer than ten distinct predictions: a constant has no deciles to be wrong in.
     """
     weights, groups = row_weights(y, sample_weight), TieGroups(y_hat)
-    return decile_mape_at(groups, groups.positions(weights), weights, y, y_hat)
+    if groups.values.shape[0] < DECILES:
+        return float("nan")
+    code = equal_mass_bins(groups.positions(weights), float(weights.sum()), DECILES)
+    predicted, revenue = (np.bincount(code, weights * v, minlength=DECILES) for v in (y_hat, y))
+    return decile_mape_at(predicted.astype(np.float64), revenue.astype(np.float64))
 
 
 def bias(target: Floats, y_hat: Floats, sample_weight: Floats | None = None) -> float:

@@ -46,6 +46,10 @@ class TieGroups:
 
     Attributes
     ----------
+    order : ndarray of shape (n,), int64
+        Row numbers, the highest score first.
+    starts : ndarray of shape (n_groups,), int64
+        Where each group begins in `order`.
     codes : ndarray of shape (n,), int64
         The group of each row; group 0 has the highest score.
     values : ndarray of shape (n_groups,), float64
@@ -53,14 +57,26 @@ class TieGroups:
     """
 
     def __init__(self, score: Floats) -> None:
-        negated, codes = np.unique(-np.asarray(score, dtype=np.float64), return_inverse=True)
-        self.values: Floats = -negated
-        self.codes: NDArray[np.int64] = codes.astype(np.int64)
+        negated = -np.asarray(score, dtype=np.float64)
+        self.order: NDArray[np.int64] = np.argsort(negated, kind="stable").astype(np.int64, copy=False)
+        ranked = negated[self.order]
+        first = np.append(True, ranked[1:] != ranked[:-1])[: ranked.shape[0]]
+        self.starts: NDArray[np.int64] = np.flatnonzero(first)
+        self.values: Floats = -ranked[self.starts]
+        self.codes: NDArray[np.int64] = np.empty(ranked.shape[0], dtype=np.int64)
+        self.codes[self.order] = np.cumsum(first) - 1
+        self._distinct = self.starts.shape[0] == ranked.shape[0]
 
     def sums(self, values: Floats) -> Floats:
         """Sum of `values` (n,) in each group: shape (n_groups,)."""
-        found = np.bincount(self.codes, values, minlength=self.values.shape[0])
-        return found.astype(np.float64, copy=False)
+        return self.ranked_sums(values[self.order])
+
+    def ranked_sums(self, ranked: Floats) -> Floats:
+        """`sums` of values that stand in `order` already; without ties they are their own sums."""
+        if self._distinct:
+            return ranked
+        found: Floats = np.add.reduceat(ranked, self.starts)
+        return found
 
     def group_positions(self, weights: Floats) -> Floats:
         """Weight ahead of each group plus half its own: the mid-rank from the top, shape (n_groups,)."""
@@ -104,28 +120,38 @@ def normalised_gini(y: Floats, y_hat: Floats, sample_weight: Floats | None = Non
     return ratio(gini(y, y_hat, sample_weight), gini(y, y, sample_weight))
 
 
-def lorenz(groups: TieGroups, weights: Floats) -> tuple[Floats, Floats]:
-    """Lorenz curve from the top of the grouped values themselves.
+def lorenz_at(rows: Floats, value: Floats) -> tuple[Floats, Floats]:
+    """Lorenz curve from running sums of weight and of weighted value, best group first.
 
     Returns
     -------
     share_of_rows, share_of_value : ndarrays of shape (n_groups + 1,)
         Knots of a piecewise linear curve from (0, 0) to (1, 1).
     """
-    counts = groups.sums(weights)
-    rows, value = np.cumsum(counts), np.cumsum(counts * groups.values)
     return np.append(0.0, rows / (rows[-1] or 1.0)), np.append(0.0, value / (value[-1] or 1.0))
+
+
+def lorenz(groups: TieGroups, weights: Floats) -> tuple[Floats, Floats]:
+    """Lorenz curve from the top of the grouped values themselves, as `lorenz_at` gives it."""
+    counts = groups.sums(weights)
+    return lorenz_at(np.cumsum(counts), np.cumsum(counts * groups.values))
 
 
 def area_between(x_a: Floats, y_a: Floats, x_b: Floats, y_b: Floats) -> float:
     """∫|a − b| of two piecewise linear curves on [0, 1], exact where they cross as well."""
-    x = np.sort(np.concatenate([x_a, x_b]), kind="stable")
-    gap = np.interp(x, x_a, y_a) - np.interp(x, x_b, y_b)
+    places = np.searchsorted(x_b, x_a) + np.arange(x_a.shape[0])
+    of_b = np.ones(x_a.shape[0] + x_b.shape[0], dtype=np.bool_)
+    of_b[places] = False
+    x, gap = np.empty(of_b.shape[0]), np.empty(of_b.shape[0])
+    x[places], x[of_b] = x_a, x_b
+    gap[places], gap[of_b] = y_a - np.interp(x_a, x_b, y_b), np.interp(x_b, x_a, y_a) - y_b
     left, right = np.abs(gap[:-1]), np.abs(gap[1:])
-    crossing = gap[:-1] * gap[1:] < 0.0
-    total = np.where(crossing, left + right, 1.0)
-    mean_height = np.where(crossing, (left**2 + right**2) / (2.0 * total), (left + right) / 2.0)
-    return float(np.diff(x) @ mean_height)
+    heights = (left + right) / 2.0
+    # Where the curves cross there are two triangles in the place of a trapezoid.
+    crossing = np.flatnonzero(gap[:-1] * gap[1:] < 0.0)
+    before, after = left[crossing], right[crossing]
+    heights[crossing] = (before**2 + after**2) / (2.0 * (before + after))
+    return float(np.diff(x) @ heights)
 
 
 def mutual_gini(y: Floats, y_hat: Floats, sample_weight: Floats | None = None) -> float:
@@ -166,13 +192,19 @@ def whale_rows(y: Floats, share: float = 0.01) -> NDArray[np.int64]:
     return np.flatnonzero(y >= threshold)
 
 
-def recall_at(groups: TieGroups, weights: Floats, relevant: NDArray[np.int64]) -> float:
-    """Share of the relevant rows within as many best-scored rows; a tied group is taken in proportion."""
-    counts, mass = groups.sums(weights), weights[relevant]
-    codes = groups.codes[relevant]
-    k, before = float(mass.sum()), (np.cumsum(counts) - counts)[codes]
-    taken = np.clip(k - before, 0.0, counts[codes])
-    inside = np.divide(taken, counts[codes], out=np.zeros_like(taken), where=taken > 0.0)
+def recall_at(counts: Floats, codes: NDArray[np.int64], mass: Floats) -> float:
+    """Share of the relevant rows within as many best-scored rows; a tied group is taken in proportion.
+
+    Parameters
+    ----------
+    counts : ndarray of shape (n_groups,)
+        Weight of each tied group, best first.
+    codes, mass : ndarrays of shape (n_relevant,)
+        Group and weight of each relevant row.
+    """
+    k, size = float(mass.sum()), counts[codes]
+    taken = np.clip(k - (np.cumsum(counts)[codes] - size), 0.0, size)
+    inside = np.divide(taken, size, out=np.zeros_like(taken), where=taken > 0.0)
     return ratio(float(mass @ inside), k)
 
 
@@ -191,8 +223,8 @@ def recall_at_k(y: Floats, y_hat: Floats, share: float = 0.01, sample_weight: Fl
     float
         In [0, 1]; NaN without payers.
     """
-    weights, whales = row_weights(y, sample_weight), whale_rows(y, share)
-    return recall_at(TieGroups(y_hat), weights, whales)
+    weights, whales, groups = row_weights(y, sample_weight), whale_rows(y, share), TieGroups(y_hat)
+    return recall_at(groups.sums(weights), groups.codes[whales], weights[whales])
 
 
 def missed_whales(y: Floats, y_hat: Floats, share: float = 0.01, sample_weight: Floats | None = None) -> float:
