@@ -10,6 +10,8 @@ import math
 import time
 from typing import Final
 
+import orjson
+
 from app.api import problems
 from app.api.endpoint import log_unexpected, unexpected
 from app.api.openrtb import Call, Reader
@@ -51,7 +53,7 @@ class PredictBatch:
         self._wait_s = wait_s
 
     async def __call__(self, body: bytes) -> bytes:
-        """Answer all requests of a body, in order; a bad one gets its problem document.
+        """Answer all requests of a body, in order; a bad one gets its problem document, with the request's own `id`.
 
         Raises
         ------
@@ -92,10 +94,12 @@ class PredictBatch:
             if len(part) > self._max_bytes:
                 raise BodyTooLarge(f"expected a request of at most {self._max_bytes} bytes, received more")
             return reader.read(part, time.time())
+        except BodyTooLarge as error:
+            return self._problem(error, None)  # what is refused for its size is not parsed for its name
         except PltvError as error:
-            return self._problem(error)
+            return self._problem(error, _id_of(part))
         except Exception as error:
-            return self._failure(error)
+            return self._failure(error, _id_of(part))
 
     async def _predict(self, group: dict[int, Call], responses: list[bytes]) -> None:
         if not group:
@@ -123,14 +127,24 @@ class PredictBatch:
 
     def _response(self, call: Call, found: Found, answer: Answer | BaseException) -> bytes:
         if isinstance(answer, PltvError):
-            return self._problem(answer)
+            return self._problem(answer, call.id)
         if isinstance(answer, BaseException):
-            return self._failure(answer)
+            return self._failure(answer, call.id)
         return self._line.answers.encode(call, found, answer)
 
-    def _problem(self, error: PltvError) -> bytes:
-        return problems.encode(self._told.document(error))
+    def _problem(self, error: PltvError, request_id: str | None) -> bytes:
+        return problems.encode({"id": request_id, **self._told.document(error)})
 
-    def _failure(self, error: BaseException) -> bytes:
+    def _failure(self, error: BaseException, request_id: str | None) -> bytes:
         log_unexpected(error, ROUTE)
-        return unexpected(self._failed)
+        return unexpected(self._failed, id=request_id)
+
+
+def _id_of(part: bytes) -> str | None:
+    """The name of a request that is otherwise invalid; None where it has none that is a text."""
+    try:
+        found = orjson.loads(part)
+    except orjson.JSONDecodeError:
+        return None
+    name = found.get("id") if isinstance(found, dict) else None
+    return name if isinstance(name, str) else None

@@ -21,6 +21,7 @@ _PROBLEM: Final = {
     "description": "RFC 9457. It names the field, what was expected and what kind of thing came; never a value.",
     "required": ["type", "title", "status", "detail", "field"],
     "properties": {
+        "id": {"type": ["string", "null"], "description": "In a batch: the request's own."},
         "type": _STRING,
         "title": _STRING,
         "status": _INTEGER,
@@ -66,7 +67,8 @@ def paths(declaration: Declaration) -> dict[str, Any]:
         "/predict/batch": {
             "post": _operation(
                 "Many bid requests at once",
-                "Answers or problem documents, in order: one bad request does not spoil the others.",
+                "Answers or problem documents, in order, each with the `id` of its request: one bad request does not "
+                "spoil the others.",
                 body=(_list_of("requests", "BidRequest"), {"requests": [request]}),
                 answer=(_list_of("responses", "Answer", "Problem"), {"responses": [examples.answer(declaration)]}),
                 told=(400, 401, 413, 415, 500, 503),

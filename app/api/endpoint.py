@@ -158,9 +158,10 @@ def check_token(authorization: bytes | None, digests: Collection[str]) -> None:
         raise Unauthorized("expected a token that is known here")
 
 
-def unexpected(kind: Kind) -> bytes:
-    """The document of an error that nobody raised on purpose: it tells nothing of it."""
-    return problems.encode(problems.document(kind, "the service failed; its log has the place, not the request"))
+def unexpected(kind: Kind, **members: str | None) -> bytes:
+    """The document of an error that nobody raised on purpose, after other members: it tells nothing of the error."""
+    detail = "the service failed; its log has the place, not the request"
+    return problems.encode({**members, **problems.document(kind, detail)})
 
 
 def log_unexpected(error: BaseException, route: str) -> None:

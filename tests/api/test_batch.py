@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from tests.api.served import IFA, TS, Served, bid, with_history
 
 
@@ -21,7 +23,7 @@ def test_each_request_is_answered_as_if_alone(service: Served) -> None:
     responses = answer.json()["responses"]
     for i, (request, response) in enumerate(zip(requests, responses, strict=True)):
         if i == 3:
-            assert (response["status"], response["field"]) == (400, "imp")
+            assert (response["id"], response["status"], response["field"]) == ("3", 400, "imp")
         else:
             assert response == service.post("/predict", request).json()
 
@@ -29,9 +31,25 @@ def test_each_request_is_answered_as_if_alone(service: Served) -> None:
 def test_an_entry_that_is_no_json_spoils_no_other(service: Served) -> None:
     """The body is taken apart before it is parsed."""
     good = json.dumps(bid()).encode()
-    body = b'{"requests":[' + good + b', {"id":}, "text", {"id":"' + b"x" * 24_000 + b'"},' + good + b"]}"
+    body = b'{"requests":[' + good + b', {"id":}, "text", {"id":"' + b"x" * 24_000 + b'"},{"id":7},' + good + b"]}"
     responses = service.post("/predict/batch", body).json()["responses"]
-    assert [response.get("status", 200) for response in responses] == [200, 400, 400, 413, 200]
+    assert [response.get("status", 200) for response in responses] == [200, 400, 400, 413, 400, 200]
+    assert [response["id"] for response in responses] == ["r1", None, None, None, None, "r1"]
+
+
+def test_a_failure_of_ours_names_its_request(service: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What fails while it is read, and what fails while it is predicted: 500 under the request's own id."""
+
+    def fail(*_: object) -> None:
+        raise FloatingPointError("nothing of this is told")
+
+    for place in ("app.api.openrtb.Reader.read", "app.serving.batching.Batcher._predict"):
+        with monkeypatch.context() as patch:
+            patch.setattr(place, fail)
+            answer = service.post("/predict/batch", {"requests": [bid(id="a"), bid(id="b")]})
+        told = [(response["id"], response["status"]) for response in answer.json()["responses"]]
+        assert told == [("a", 500), ("b", 500)]
+        assert "nothing of this" not in answer.text
 
 
 def test_the_whole_must_be_a_list_of_requests(service: Served) -> None:
