@@ -75,7 +75,7 @@ def aggregate(values: Floats, counts: Ints, wanted: frozenset[str]) -> dict[str,
     """
     starts = _starts(counts)
     out = {"sum": np.add.reduceat(values, starts)}
-    if "max" in wanted or "top_share" in wanted:
+    if not wanted.isdisjoint(("max", "entropy", "top_share")):
         out["max"] = np.maximum.reduceat(values, starts)
     if "min" in wanted:
         out["min"] = np.minimum.reduceat(values, starts)
