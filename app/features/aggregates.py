@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Final
 
 import numpy as np
@@ -20,6 +21,8 @@ class Aggregates:
     Parameters
     ----------
     layout : Layout
+    needed : collection of str, optional
+        Names of the aggregates to compute; all unless given.
 
     Attributes
     ----------
@@ -31,11 +34,13 @@ class Aggregates:
         Name, statistic and segment of each aggregate.
     """
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: Layout, needed: Collection[str] | None = None) -> None:
         self._layout = layout
         self.wanted: list[tuple[str, str, int]] = []
         for field in layout.ragged:
             for name in field.yields:
+                if needed is not None and f"{field.name}.{name}" not in needed:
+                    continue
                 inner = name.startswith("inner_")
                 segment = next(i for i, s in enumerate(layout.segments) if s.field == field and s.inner == inner)
                 kind = name.removeprefix("inner_")

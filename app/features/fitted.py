@@ -27,11 +27,14 @@ class Fitted:
     user_encoder, row_encoder : TextEncoder
         Of `Columns.texts` and of `Columns.campaign_texts`.
     ranks : CohortRanks or None
+    features : tuple of str or None
+        The features that are computed; None for all that are declared.
     """
 
     user_encoder: TextEncoder
     row_encoder: TextEncoder
     ranks: CohortRanks | None
+    features: tuple[str, ...] | None = None
 
     def save(self, directory: Path) -> None:
         """Write both files."""
@@ -52,10 +55,11 @@ class Fitted:
             with np.load(directory / FILES[1], allow_pickle=False) as arrays:
                 user = TextEncoder.from_json(state["user"], arrays["user"])
                 row = TextEncoder.from_json(state["row"], arrays["row"])
+                features = tuple(map(str, state["features"])) if "features" in state else None
                 ranks = state["ranks"] and CohortRanks.from_json(state["ranks"], arrays["cohort"], arrays["quantiles"])
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as fault:
             raise BundleCorrupt(f"{directory / FILES[0]}: no fitted encoders ({type(fault).__name__})") from fault
-        return cls(user, row, ranks)
+        return cls(user, row, ranks, features)
 
     def parts(self) -> Iterator[bytes]:
         """Everything, as bytes to hash."""
@@ -65,7 +69,9 @@ class Fitted:
 
     def _texts(self) -> str:
         ranks = None if self.ranks is None else self.ranks.to_json()
-        state = {"user": self.user_encoder.to_json(), "row": self.row_encoder.to_json(), "ranks": ranks}
+        state: dict[str, Any] = {"user": self.user_encoder.to_json(), "row": self.row_encoder.to_json(), "ranks": ranks}
+        if self.features is not None:
+            state["features"] = self.features
         return json.dumps(state, ensure_ascii=False, sort_keys=True)
 
     def _arrays(self) -> dict[str, NDArray[Any]]:

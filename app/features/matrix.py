@@ -24,6 +24,7 @@ from app.features.ragged import MISSING
 from app.features.ranks import CohortRanks
 from app.features.scalars import Scalars
 from app.features.spec import ENCODINGS, Declaration, Field, Lookup
+from app.features.subset import RANK, NarrowLookups, needed, needed_ranks, needed_texts
 from app.features.twin import LIBRARY, Twin
 
 _LACKING: Final = -1.0  # a key that is not in a known map
@@ -38,6 +39,8 @@ class FeaturePlan:
     user_encoder, row_encoder : TextEncoder
         Of `Columns.texts` and of `Columns.campaign_texts`.
     ranks : CohortRanks or None
+    features : sequence of str, optional
+        The features to compute, of those that are declared; the encoders and ranks are then theirs (`restricted`).
 
     Attributes
     ----------
@@ -48,24 +51,33 @@ class FeaturePlan:
     """
 
     def __init__(
-        self, declaration: Declaration, user_encoder: TextEncoder, row_encoder: TextEncoder, ranks: CohortRanks | None
+        self,
+        declaration: Declaration,
+        user_encoder: TextEncoder,
+        row_encoder: TextEncoder,
+        ranks: CohortRanks | None,
+        features: Sequence[str] | None = None,
     ) -> None:
         self.declaration = declaration
         self.layout = Layout(declaration)
+        self.features = None if features is None else frozenset(features)
+        inputs = None if features is None else needed(declaration, features)
+        self._narrowed = None if inputs is None else NarrowLookups(self.layout, inputs)
         self.user_encoder, self.row_encoder, self.ranks = user_encoder, row_encoder, ranks
         self.twin: Twin | None = None
-        self.scalars, self.aggregates = Scalars(self.layout), Aggregates(self.layout)
+        self.scalars, self.aggregates = Scalars(self.layout), Aggregates(self.layout, inputs)
         self.user_ages = _temporal(self.layout, self.layout.user_lookups)
         self.row_ages = _temporal(self.layout, self.layout.row_lookups)
         base = self._base_features()
         self._all = {name: i for i, (name, _) in enumerate(base)}
-        kept = [(n, g) for n, g in base if declaration.group(g) and self._declared(n, g)]
-        self.ratios, self.products = (self._pairs(s, dict(kept)) for s in ("ratios", "products"))
-        self._ranked = self._ranked_names(dict(kept))
+        on = {n: g for n, g in base if declaration.group(g) and self._declared(n, g)}
+        kept = [(n, g) for n, g in on.items() if self._wanted(n)]
+        self.ratios, self.products = (self._pairs(s, on) for s in ("ratios", "products"))
+        self._ranked = self._ranked_names(on)
         self.ranked = np.array([self._all[n] for n in self._ranked], dtype=np.int64)
         self.keep = np.array([self._all[n] for n, _ in kept], dtype=np.int64)
         derived = [(n, "ratios") for n in self.ratios[0]] + [(n, "products") for n in self.products[0]]
-        derived += [(f"{n}.rank", "ranks") for n in self._ranked]
+        derived += [(n + RANK, "ranks") for n in self._ranked]
         places = {f.name: (True, j) for j, f in enumerate(self.layout.texts)}
         places |= {f.name: (False, j) for j, f in enumerate(self.layout.campaign_texts)}
         self.cohort_places = [places[key] for key in self._cohort_keys()]
@@ -74,6 +86,8 @@ class FeaturePlan:
         if len(set(self.names)) != len(self.names):
             twice = next(n for n in self.names if self.names.count(n) > 1)
             raise DeclarationError(f"features: expected distinct names, {twice} is declared twice")
+        if unknown := sorted((self.features or frozenset()).difference(self.names)):
+            raise DeclarationError(f"features: expected names of declared features, received {unknown[0]!r}")
 
     @classmethod
     def fit(cls, declaration: Declaration, columns: Columns, gate: Floats, revenue: Floats) -> FeaturePlan:
@@ -107,8 +121,35 @@ class FeaturePlan:
         encoders = [TextEncoder(u, [Vocabulary({}, np.zeros((FIRST, 3)))] * len(u), smoothing) for u in used]
         return cls(declaration, encoders[0], encoders[1], None)
 
+    def restricted(self, features: Sequence[str]) -> FeaturePlan:
+        """The plan of some of its features: their columns of X, in the same order and to the last bit.
+
+        What only the others needed is not computed any more; what requests and histories look like does not change.
+
+        Parameters
+        ----------
+        features : sequence of str
+            Any of `names`, in any order.
+
+        Raises
+        ------
+        DeclarationError
+            Where a name is none of the plan's.
+        """
+        base, layout = needed(self.declaration, features), self.layout
+        places = [i for i, name in enumerate(self._ranked) if name + RANK in features]
+        return FeaturePlan(
+            self.declaration,
+            needed_texts(self.user_encoder, layout.texts, base),
+            needed_texts(self.row_encoder, layout.campaign_texts, base),
+            needed_ranks(self.ranks, places),
+            features,
+        )
+
     def transform(self, columns: Columns) -> Floats:
         """X of shape (n_rows, len(names)): float64, C order, float32 grid, missing as `MISSING`."""
+        if self._narrowed is not None:
+            columns = self._narrowed(columns)
         if self.twin is not None and self.twin.accepts(columns):
             return self.twin.transform(columns)
         encoded = self.user_encoder.transform(columns.texts), self.row_encoder.transform(columns.campaign_texts)
@@ -154,6 +195,8 @@ class FeaturePlan:
         return {fields[column].name: n for encoder, fields, texts in blocks for column, n in encoder.unseen(texts)}
 
     def _finish(self, columns: Columns, user_encoded: Floats, row_encoded: Floats) -> Floats:
+        if self._narrowed is not None:
+            columns = self._narrowed(columns)
         base = self._base(columns, user_encoded, row_encoded)
         parts = [base.take(self.keep, axis=1)]  # take keeps C order, fancy indexing does not
         for (names, left, right), ratio in ((self.ratios, True), (self.products, False)):
@@ -200,21 +243,26 @@ class FeaturePlan:
         field, _, kind = name.rpartition(".")
         return kind in self.declaration.encodings[field]
 
-    def _pairs(self, section: str, kept: dict[str, str]) -> tuple[list[str], list[int], list[int]]:
+    def _wanted(self, name: str) -> bool:
+        return self.features is None or name in self.features
+
+    def _pairs(self, section: str, on: dict[str, str]) -> tuple[list[str], list[int], list[int]]:
         """Declared pairs whose two features are switched on: names, and positions of both in the base."""
         names, left, right = [], [], []
         for name, pair in self.declaration.pairs(section).items():
+            if not self._wanted(name):
+                continue
             self._known(f"{section}.{name}", pair)
-            if self.declaration.group(section) and all(p in kept for p in pair):
+            if self.declaration.group(section) and all(p in on for p in pair):
                 names.append(name)
                 left.append(self._all[pair[0]])
                 right.append(self._all[pair[1]])
         return names, left, right
 
-    def _ranked_names(self, kept: dict[str, str]) -> list[str]:
-        names = [str(n) for n in self.declaration.ranks.get("features", ())]
+    def _ranked_names(self, on: dict[str, str]) -> list[str]:
+        names = [n for n in map(str, self.declaration.ranks.get("features", ())) if self._wanted(n + RANK)]
         self._known("ranks.features", names)
-        return [n for n in names if n in kept] if self.declaration.group("ranks") else []
+        return [n for n in names if n in on] if self.declaration.group("ranks") else []
 
     def _known(self, where: str, names: Sequence[str]) -> None:
         for name in names:
@@ -267,7 +315,8 @@ class FeaturePlan:
 
     @property
     def _fitted(self) -> Fitted:
-        return Fitted(self.user_encoder, self.row_encoder, self.ranks)
+        chosen = None if self.features is None else self.names
+        return Fitted(self.user_encoder, self.row_encoder, self.ranks, chosen)
 
     def save(self, directory: Path) -> None:
         """Write the fitted state (`app.features.fitted`)."""
@@ -284,9 +333,11 @@ class FeaturePlan:
         """
         fitted = Fitted.load(directory)
         try:
-            plan = cls(declaration, fitted.user_encoder, fitted.row_encoder, fitted.ranks)
+            plan = cls(declaration, fitted.user_encoder, fitted.row_encoder, fitted.ranks, fitted.features)
         except (IndexError, KeyError) as fault:
             raise BundleCorrupt(f"{directory}: encoders of another declaration ({type(fault).__name__})") from fault
+        except DeclarationError as fault:
+            raise BundleCorrupt(f"{directory}: {fault}") from fault
         if (directory / LIBRARY).exists():
             plan.twin = Twin(directory / LIBRARY, plan)
         return plan

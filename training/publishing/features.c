@@ -141,7 +141,8 @@ static double *user_line(const plan_t *p, const batch_t *b, int64_t u, int64_t *
         if (n == 0) out[SUM] = 0.0;
         if (n > 0 && s < p->n_numeric) {
             int64_t at = b->segment_major ? next[s] : next[0];
-            aggregate(b->values + at, n, now, p->segment_temporal[s] == 1.0, p->segment_wants[s], scratch, out);
+            if (p->segment_wants[s] & ~(1 << COUNT))
+                aggregate(b->values + at, n, now, p->segment_temporal[s] == 1.0, p->segment_wants[s], scratch, out);
             next[b->segment_major ? s : 0] += n;
         }
     }
