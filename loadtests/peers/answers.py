@@ -18,6 +18,7 @@ from loadtests.peers.wire import Wire
 TOLERANCE: Final = 1e-6
 _TIMEOUT_S: Final = 30.0
 _PAUSE_S: Final = 0.05
+_TRIES: Final = 5  # of a question that got no good answer: on a busy machine a deadline may pass
 
 
 class WrongAnswer(RuntimeError):
@@ -93,14 +94,14 @@ def agree(one: Sequence[float], other: Sequence[float]) -> bool:
 
 
 def check(port: int, path: str, questions: Sequence[Question], wire: Wire, callers: int = 8) -> Tally:
-    """Ask every question once, several at a time: a server that joins requests must not mix them up.
+    """Ask every question, several at a time: a server that joins requests must not mix them up.
 
     Raises
     ------
     WrongAnswer
         At the first answer that is wrong.
     RuntimeError
-        A question got no good answer; nothing else was asked of the server.
+        A question got no good answer however often it was asked; nothing else was asked of the server.
     """
     with ThreadPoolExecutor(callers) as pool:
         shares = [questions[i::callers] for i in range(callers)]
@@ -148,7 +149,7 @@ def watching(port: int, path: str, questions: Sequence[Question], wire: Wire, ta
 
 def _ask_all(port: int, path: str, questions: Sequence[Question], wire: Wire) -> Tally:
     with contextlib.closing(_connection(port)) as connection:
-        good = [ask(connection, path, question, wire) for question in questions]
+        good = [any(ask(connection, path, question, wire) for _ in range(_TRIES)) for question in questions]
     return Tally(sum(good), len(good) - sum(good))
 
 

@@ -102,6 +102,13 @@ def test_what_a_server_could_not_answer_is_lacking_and_not_wrong(answer: tuple[i
     assert not isinstance(caught.value, WrongAnswer)
 
 
+def test_a_question_that_was_refused_is_asked_again() -> None:
+    """A deadline that passed once on a busy machine is no fault of a server: the numbers count."""
+    asked = count()
+    with answering(lambda features: right(features) if next(asked) % 3 else (503, b"later")) as port:
+        assert check(port, "/", QUESTIONS, ROW) == Tally(right=24, lacking=0)
+
+
 def test_answers_that_turn_wrong_under_load_are_found() -> None:
     """The watch asks on while a load runs; the end of the load raises what it saw."""
     asked, turned = count(), Event()
