@@ -17,10 +17,10 @@ FUZZ_CASES ?= 50000
 
 BIN := .venv/bin
 
-.PHONY: help setup serve test stress bench lint format data train image lock clean
+.PHONY: help setup serve test stress bench bench-peers lint format data train image lock clean
 
 help: ## list the verbs
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 setup: ## make .venv with the locked versions; checks first what the system lacks
 	@scripts/setup.sh
@@ -32,15 +32,21 @@ test: ## every test, a real Redis among them
 	@scripts/setup.sh redis mlflow dashboard notebook cdnow
 	@$(BIN)/python -m pytest -m "not stress" $(PYTEST_ARGS)
 
-stress: ## load, swaps, FUZZ_CASES hostile bodies and SOAK_S seconds of load, held to tests/stress/thresholds.toml
+stress: ## load, faults, swaps, FUZZ_CASES hostile bodies and SOAK_S seconds of load, held to tests/stress/thresholds.toml
 	@scripts/setup.sh redis
-	@PLTV_SOAK_S=$(SOAK_S) PLTV_FUZZ_CASES=$(FUZZ_CASES) $(BIN)/python -m pytest -s tests/stress tests/e2e/test_fuzz.py $(PYTEST_ARGS)
+	@PLTV_SOAK_S=$(SOAK_S) PLTV_FUZZ_CASES=$(FUZZ_CASES) $(BIN)/python -m pytest -s tests/stress $(PYTEST_ARGS)
 
 bench: ## what a prediction costs, beside what people use today; BENCH_ARGS=--quick for a minute's look
 	@scripts/setup.sh redis
 	@scripts/serve.sh bundle
 	@loadtests/install-wrk.sh
 	@$(BIN)/python -m loadtests.benchmarks $(BENCH_ARGS)
+
+bench-peers: ## the whole job beside FastAPI, tl2cgen, BentoML, MLServer and LitServe that are given ready rows
+	@scripts/setup.sh
+	@scripts/serve.sh bundle
+	@loadtests/install-wrk.sh
+	@$(BIN)/python -m loadtests.peers $(BENCH_ARGS)
 
 lint: setup ## ruff, mypy, the import contracts, and that the lock names no host
 	$(BIN)/ruff check .
