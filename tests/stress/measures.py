@@ -1,4 +1,4 @@
-"""What a running process holds, read from /proc, and the thresholds that it is held to."""
+"""What a running process holds, read from /proc, what it can do, and the thresholds that it is held to."""
 
 from __future__ import annotations
 
@@ -8,7 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from tests.support import open_loop
+from tests.support.service_process import ServiceProcess
+
 THRESHOLDS: dict[str, Any] = tomllib.loads((Path(__file__).parent / "thresholds.toml").read_text())
+REAL: dict[str, Any] = {"PLTV_DEADLINE_MS": "8", "PLTV_REDIS_TIMEOUT_MS": "5"}
+"""The service's own defaults, where the tests of `make test` are patient."""
+
+SECONDS = 10.0
 
 
 def rss_bytes(pid: int) -> int:
@@ -22,6 +29,18 @@ def descriptors(pid: int) -> int:
     return len(list(Path(f"/proc/{pid}/fd").iterdir()))
 
 
-def slope(seconds: list[float], values: list[float]) -> float:
-    """Of the line through the points, a second."""
-    return float(np.polyfit(seconds, values, 1)[0])
+def slope(at: list[float], values: list[float]) -> float:
+    """Of the line through the points."""
+    return float(np.polyfit(at, values, 1)[0])
+
+
+def capacity_of(service: ServiceProcess, corpus: Path) -> float:
+    """Most good answers a second, found by raising the load until it is no longer met: a closed loop waits, and so
+    finds less."""
+    rate, best = open_loop.offer(service.port, corpus, 0.0, 3.0, 8).goodput, 0.0
+    while True:
+        found = open_loop.offer(service.port, corpus, rate, SECONDS / 2).goodput
+        best = max(best, found)
+        if found < 0.9 * rate:
+            return best
+        rate *= 1.2

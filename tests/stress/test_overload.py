@@ -1,0 +1,74 @@
+"""More load than can be met, and deadlines that leave no time; every figure is printed and held to its threshold."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.stress.measures import REAL, SECONDS, THRESHOLDS, capacity_of
+from tests.support import open_loop
+from tests.support.service_process import ServiceProcess, samples, serving_process
+
+pytestmark = pytest.mark.stress
+
+
+def overloaded(service: ServiceProcess, corpus: Path, capacity: float) -> tuple[open_loop.Load, float, float]:
+    """One and a half times the capacity, the capacity (where more is answered than that, it was more), and the longest
+    that health or metrics took: they are asked for all the while, and answer."""
+    while True:
+        process = open_loop.start(service.port, corpus, 1.5 * capacity, SECONDS)
+        end = time.monotonic() + 0.8 * SECONDS  # well before what it writes at its end could fill the pipe
+        longest = 0.0
+        while time.monotonic() < end:
+            for path in ("/health/live", "/health/ready", "/metrics"):
+                begin = time.perf_counter()
+                assert service.client.get(path).status_code == 200
+                longest = max(longest, time.perf_counter() - begin)
+            time.sleep(0.2)
+        load = open_loop.finish(process)
+        if load.goodput <= 1.05 * capacity:
+            return load, capacity, longest
+        capacity = load.goodput
+
+
+def test_overload(shop: Path, corpus: Path) -> None:
+    """At one and a half times the load most of the capacity is still good answers, and a refusal comes at once."""
+    with serving_process(shop, **REAL) as service:
+        load, capacity, longest = overloaded(service, corpus, capacity_of(service, corpus))
+        refused = open_loop.percentile(load.refused, 0.99)
+        share = load.goodput / capacity
+        print(f"\ncapacity {capacity:.0f}/s, goodput {share:.2f} of it, 503 p99 {refused:.2f} ms, "
+              f"{load.broken} broken, slowest probe {1000 * longest:.0f} ms")  # fmt: skip
+        assert load.other == []
+        assert load.broken == 0
+        assert share >= THRESHOLDS["overload"]["goodput_share"]
+        assert refused <= THRESHOLDS["overload"]["refused_p99_ms"]
+        assert longest <= THRESHOLDS["overload"]["probe_s"]
+
+
+def test_deadline(shop: Path, corpus: Path, tmp_path: Path) -> None:
+    """Where callers allow almost nothing, every call is still answered, and hardly one after its time."""
+    bodies = [json.loads(line) for line in corpus.read_text().splitlines()]
+    for n, body in enumerate(bodies):
+        body["ext"]["deadline_ms"] = n % 4
+    (tmp_path / "bodies.jsonl").write_text("\n".join(map(json.dumps, bodies)))
+    with serving_process(shop, **REAL) as service:
+        rate = 0.5 * capacity_of(service, corpus)
+        before = _missed(service)
+        load = open_loop.offer(service.port, tmp_path / "bodies.jsonl", rate, SECONDS)
+        answered = len(load.good) + len(load.degraded)
+        missed = _missed(service) - before - answered / 4  # a fourth allowed nothing at all
+        share = missed / answered
+        print(f"\n{rate:.0f}/s with 0–3 ms each: {len(load.good)} predicted, {len(load.degraded)} from the prior, "
+              f"{share:.2%} of those with any time late, {load.broken} broken")  # fmt: skip
+        assert (load.other, load.broken) == ([], 0)
+        assert len(load.degraded) >= answered // 4 - 1
+        assert share <= THRESHOLDS["deadline"]["late_share"]
+
+
+def _missed(service: ServiceProcess) -> float:
+    """Answers that were ready after their deadline."""
+    return samples(service.metrics(), "pltv_deadline_slack_seconds_bucket")['{le="0.0"}']
