@@ -2,7 +2,8 @@
 
     python scripts/capacity.py                                   # the page anew, from the inputs as they are
     python scripts/capacity.py --requests r.jsonl                # measure the sizes first (pltv generate --requests)
-    python scripts/capacity.py --set cost_us=180 --by "make bench, 8-core EPYC 9354"
+    python scripts/capacity.py --bench loadtests/results/bench-….json   # what a request costs, from a run of make bench
+    python scripts/capacity.py --set session_gap_s=35 --by "bid log of October"
 
 An input that nobody has measured is an assumption; every section of the page names those that it rests on.
 """
@@ -50,16 +51,17 @@ def _assumed(inputs: Mapping[str, Input], names: Sequence[str]) -> str:
 
 def _workers(c: Capacity) -> str:
     needed = [(rate, c.workers(rate)) for rate in RATES]
-    rows = [(f"{rate:,}", f"{n}", f"{n * c['worker_rss_mb'] / 1000:.1f} GB") for rate, n in needed]
+    rows = [(f"{rate:,}", f"{n}", f"{n * c.worker_gb():.1f} GB") for rate, n in needed]
     return f"""\
 ## Workers
 
-A worker is one event loop on one core. At {c["cost_us"]:g} µs a request and {c["utilisation"]:.0%} of the core it
+A worker is one event loop on one core. At {c["cost_us"]:.0f} µs a request and {c["utilisation"]:.0%} of the core it
 takes {c.worker_rate():,.0f} requests a second.
 
 {_table(("requests/s", "workers (cores)", "their memory"), rows)}
-Workers share nothing but Redis: twice the workers take twice the requests. The pages of a bundle's libraries are shared
-between the workers of one machine, so that the memory above is an upper bound.
+Workers share nothing but Redis: twice the workers take twice the requests. Their memory is {c["worker_rss_mb"]:.0f} MB
+after load and a full near cache on top. Part of that cache is in the first figure already, and the pages of a bundle's
+libraries are shared between the workers of one machine, so that it is an upper bound.
 """
 
 
@@ -141,7 +143,7 @@ def _dollars(c: Capacity) -> str:
     inline, packed = c.network_dollars(c["history_json_bytes"]), c.network_dollars(c["packed_bytes"])
     packed *= 1 - c.near_hits(rate, True)
     rows = [
-        ("workers", f"{c.core_dollars():.2f}", f"{c['cost_us']:g} µs each at {c['utilisation']:.0%} of a core"),
+        ("workers", f"{c.core_dollars():.2f}", f"{c['cost_us']:.0f} µs each at {c['utilisation']:.0%} of a core"),
         ("Redis", f"{c.redis_dollars(users, rate):.2f}", f"{users / 1e6:g} million users, for the time it takes"),
         ("histories inline, between zones", f"{inline:.2f}", "nothing within a zone"),
         ("histories from Redis, between zones", f"{packed:.2f}", "routed by user; nothing within a zone"),
@@ -156,7 +158,7 @@ At {rate:,} requests a second, where a billion takes {BILLION / rate / 3600:.0f}
 
 _SESSION: Final = ("session_requests", "session_gap_s", "near_packed_bytes", "near_parsed_bytes")
 _SECTIONS: Final[Mapping[Callable[[Capacity], str], Sequence[str]]] = {
-    _workers: ("cost_us", "worker_rss_mb"),
+    _workers: ("cost_us", "worker_rss_mb", "near_bytes"),
     _redis: ("history_json_bytes", "packed_bytes", "redis_user_bytes"),
     _routing: ("cost_us", *_SESSION),
     _network: ("cost_us", "bare_request_bytes", "history_json_bytes", "packed_bytes", *_SESSION),
@@ -193,6 +195,27 @@ def read_inputs(path: Path) -> dict[str, Input]:
     return {name: Input(**raw[name]) for name in KINDS}
 
 
+def benched(path: Path) -> tuple[dict[str, float], str]:
+    """What a run of `make bench` measured of the inputs, and how to call it.
+
+    Raises
+    ------
+    SystemExit
+        In one line, where the file is no such run, or one without the scenarios `http` and `cost`.
+    """
+    try:
+        run = json.loads(path.read_text(encoding="utf-8"))
+        metrics, cpu = run["metrics"], run["machine"]["cpu"]
+        values = {
+            "cost_us": 1e6 / metrics["http.ours_requests_per_s"]["natural"],
+            "worker_rss_mb": max(metrics["cost.rss_mb"].values()),
+        }
+        verb = "make bench BENCH_ARGS=--quick" if run["quick"] else "make bench"
+        return values, f"measured by `{verb}` of {run['at'][:10]} on a core of {cpu}"
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SystemExit(f"capacity: {path}: expected results of make bench with http and cost ({error!r})") from None
+
+
 def changed(inputs: Mapping[str, Input], values: Mapping[str, float], by: str) -> dict[str, Input]:
     """The inputs with new values, all of them measured by `by`, or chosen."""
     unknown = set(values) - set(KINDS)
@@ -209,6 +232,7 @@ def _setting(text: str) -> tuple[str, float]:
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Write docs/capacity.md from docs/capacity.json.")
     parser.add_argument("--requests", type=Path, help="bodies of /predict, one a line: measure the sizes from them")
+    parser.add_argument("--bench", type=Path, help="results of make bench, as JSON: cost and memory from them")
     parser.add_argument("--set", type=_setting, action="append", default=[], metavar="NAME=VALUE", help="an input")
     parser.add_argument("--by", default="", help="what measured it; without it a set input is assumed, or chosen")
     parser.add_argument("--docs", type=Path, default=DOCS, help="where capacity.json and capacity.md lie (%(default)s)")
@@ -218,6 +242,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         lines = arguments.requests.read_text(encoding="utf-8").splitlines()
         told = {name: round(value, 1) for name, value in measure(lines).items()}
         inputs = changed(inputs, told, f"measured on {len(lines):,} requests of `{arguments.requests.name}`")
+    if arguments.bench is not None:
+        values, by = benched(arguments.bench)
+        inputs = changed(inputs, {name: round(value, 1) for name, value in values.items()}, by)
     inputs = changed(inputs, dict(arguments.set), arguments.by)
     raw = json.dumps({name: asdict(given) for name, given in inputs.items()}, indent=2, ensure_ascii=False)
     (arguments.docs / "capacity.json").write_text(raw + "\n", encoding="utf-8")

@@ -26,8 +26,10 @@ class Kind:
 
 _SIZES: Final = "`scripts/capacity.py --requests FILE`, bodies by `pltv generate --requests`"
 KINDS: Final[Mapping[str, Kind]] = {
-    "cost_us": Kind("µs", "time of one core for one `/predict`", "`make bench`: 1e6 / one worker's requests a second"),
-    "worker_rss_mb": Kind("MB", "memory of a worker with a full near cache", "`make bench`, or the container's memory"),
+    "cost_us": Kind(
+        "µs", "time of one core for one `/predict`", "`make bench`, natural mix: 1e6 / one worker's requests a second"
+    ),
+    "worker_rss_mb": Kind("MB", "memory of a worker after load", "`make bench`, the larger of both corpora"),
     "bare_request_bytes": Kind("bytes", "a request without its history", _SIZES),
     "history_json_bytes": Kind("bytes", "a history inline, as JSON", _SIZES),
     "packed_bytes": Kind("bytes", "a history as the cache packs it", _SIZES),
@@ -80,6 +82,10 @@ class Capacity:
     def workers(self, rate: float) -> int:
         """Workers, a core each, for so many requests a second."""
         return max(1, math.ceil(rate / self.worker_rate()))
+
+    def worker_gb(self) -> float:
+        """Memory of a worker at most: after load, and a full near cache on top."""
+        return self["worker_rss_mb"] / 1e3 + self["near_bytes"] / GB
 
     def redis_gb(self, users: float) -> float:
         """Memory that Redis should be given for so many users."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from capacity import changed, main, page, read_inputs
+from capacity import benched, changed, main, page, read_inputs
 from load_model import KINDS, Capacity, Input, gbit_s
 from routing import Near, Sessions, hit_rate, simulate
 from sizes import measure, near_entry_bytes
@@ -69,6 +69,34 @@ def test_assumptions_are_named_until_they_are_measured(monkeypatch: pytest.Monke
     assert "ssumed" not in page(measured).replace("**Assumed**", "Assumed")
     row = next(line for line in page(measured).splitlines() if line.startswith("| `cost_us`"))
     assert row.endswith("| 100 µs | a stopwatch |")
+
+
+def test_a_run_of_the_benchmarks_becomes_inputs(tmp_path: Path) -> None:
+    """One worker's rate on the natural mix, the larger memory, and the machine; nothing else of the page moves."""
+    metrics = {
+        "http.ours_requests_per_s": {"natural": 5000.0, "full": 2500.0},
+        "cost.rss_mb": {"natural": 90.0, "full": 98.04},
+    }
+    run = {"at": "2026-01-02T03:04:05+00:00", "quick": False, "machine": {"cpu": "a fast one"}, "metrics": metrics}
+    (tmp_path / "bench.json").write_text(json.dumps(run))
+    shutil.copy(DOCS / "capacity.json", tmp_path)
+    main(["--docs", str(tmp_path), "--bench", str(tmp_path / "bench.json")])
+    found = read_inputs(tmp_path / "capacity.json")
+    by = "measured by `make bench` of 2026-01-02 on a core of a fast one"
+    assert (found["cost_us"], found["worker_rss_mb"]) == (Input(200.0, by), Input(98.0, by))
+    assert {name: one for name, one in found.items() if one.by != by} == {
+        name: one for name, one in INPUTS.items() if name not in ("cost_us", "worker_rss_mb")
+    }
+    assert f"| 200 µs | {by} |" in (tmp_path / "capacity.md").read_text(encoding="utf-8")
+    for broken in ("{}", "[]", "no JSON", json.dumps({**run, "metrics": {}})):
+        (tmp_path / "bench.json").write_text(broken)
+        with pytest.raises(SystemExit, match="expected results of make bench with http and cost"):
+            benched(tmp_path / "bench.json")
+
+
+def test_what_we_can_measure_is_not_assumed() -> None:
+    """Only what a bid log would tell is left to whoever has one."""
+    assert {name for name, one in INPUTS.items() if one.assumed(KINDS[name])} == {"session_requests", "session_gap_s"}
 
 
 def test_mistakes_are_one_line(tmp_path: Path) -> None:
