@@ -24,7 +24,8 @@ from app.api import documentation, problems
 from app.api.batch import ROUTE as BATCH
 from app.api.batch import PredictBatch
 from app.api.bodies import Limits
-from app.api.endpoint import Edge, Endpoint, log_unexpected
+from app.api.endpoint import Edge, Endpoint
+from app.api.failures import log_unexpected
 from app.api.features import Features
 from app.api.health import METRICS_TYPE, Health
 from app.api.models import Models

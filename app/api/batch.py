@@ -13,7 +13,7 @@ from typing import Final
 import orjson
 
 from app.api import problems
-from app.api.endpoint import log_unexpected, unexpected
+from app.api.failures import log_unexpected, unexpected
 from app.api.openrtb import Call, Reader
 from app.api.predict import Line, nothing_to_predict, raw_request
 from app.api.problems import Kind, Problems

@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import sys
-import traceback
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Final
 
-import structlog
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from app.api import problems
 from app.api.bodies import Headers, Limits, read_body
+from app.api.failures import log_unexpected, unexpected
 from app.api.problems import Kind, Problems
 from app.errors import Overloaded, PltvError, Unauthorized
 from app.serving.admission import Uploads
@@ -28,8 +26,6 @@ from app.telemetry import Telemetry
 
 JSON: Final = b"application/json"
 Handler = Callable[[bytes], Awaitable[bytes]]
-
-_log = structlog.get_logger("pltv")
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,20 +152,3 @@ def check_token(authorization: bytes | None, digests: Collection[str]) -> None:
     known = [hmac.compare_digest(digest, other) for other in digests]
     if not any(known):
         raise Unauthorized("expected a token that is known here")
-
-
-def unexpected(kind: Kind, **members: str | None) -> bytes:
-    """The document of an error that nobody raised on purpose, after other members: it tells nothing of the error."""
-    detail = "the service failed; its log has the place, not the request"
-    return problems.encode({**members, **problems.document(kind, detail)})
-
-
-def log_unexpected(error: BaseException, route: str) -> None:
-    """Log where an error came from. Its text stays out: it may quote what the caller sent."""
-    frames = traceback.extract_tb(error.__traceback__ or sys.exc_info()[2])
-    _log.error(
-        "unexpected error",
-        route=route,
-        error=type(error).__name__,
-        frames=[f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames[-12:]],
-    )

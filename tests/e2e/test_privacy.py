@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import gzip
+import hashlib
 import json
 import uuid
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
+import redis
 
 from tests.support.market import Json, Market
 from tests.support.service_process import ServiceProcess, serving_process
@@ -121,6 +123,20 @@ def test_good_calls_leave_no_trace(talkative: ServiceProcess) -> None:
             assert "status" not in response or leaked(json.dumps(response)) == []
     assert leaked(talkative.metrics()) == []
     assert leaked(talkative.output) == []
+
+
+def test_who_it_is_can_not_be_read_from_redis(talkative: ServiceProcess, redis_url: str) -> None:
+    """Histories lie under digests by the service's key: neither keys nor values hold a name or an address."""
+    assert talkative.post("/features", {"users": [{"ifa": SECRETS["ifa"], "history": {"as_of": TS}}]}).is_success
+    assert talkative.post("/predict", personal()).is_success
+    with redis.Redis.from_url(redis_url) as client:
+        stored = {key: client.dump(key) or b"" for key in client.scan_iter(count=1000)}
+    assert stored
+    for key, value in stored.items():
+        held = (key + value).lower()
+        names = [SECRETS[name].lower().encode() for name in ("ifa", "ip", "ipv6", "user", "buyer", "request")]
+        names += [hashlib.sha256(name).digest() for name in names]  # a digest without a key could be tried out
+        assert [name for name in names if name in held or name.hex().encode() in held] == []
 
 
 def test_error_documents_quote_nothing(talkative: ServiceProcess) -> None:
