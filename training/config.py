@@ -125,6 +125,34 @@ class CalibrationConfig(Section):
     min_events: Count = 100
 
 
+class EliminationConfig(Section):
+    """Recursive elimination: a `drop` share of the features left goes in each step, the weakest first.
+
+    It stops after `patience` steps in a row whose held-out loss exceeds the best one by more than `tolerance` of it.
+    """
+
+    drop: Share = 0.2
+    patience: Count = 2
+    tolerance: Annotated[float, Field(ge=0.0)] = 0.002
+
+
+class SelectionConfig(Section):
+    """Which features the plan keeps: `training.learning.feature_selection`.
+
+    A feature goes if its variance is at most `least_variance` of its mean square, if its rank correlation with a
+    stronger one is above `most_correlation`, or if it is beyond the fewest that hold `importance_kept` of the `gain` or
+    `shap` of probes of `rounds` trees. Judged on at most `rows` rows.
+    """
+
+    least_variance: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    most_correlation: Annotated[float, Field(gt=0.0, le=1.0)] = 0.995
+    importance: Literal["gain", "shap"] = "shap"
+    importance_kept: Annotated[float, Field(gt=0.0, le=1.0)] = 0.999
+    elimination: EliminationConfig | None = None
+    rounds: Count = 60
+    rows: Count = 100_000
+
+
 class MultiplierConfig(Section):
     """clip((ltv / reference)^alpha, lo, hi), with a reference a value of the campaign's column `by`.
 
@@ -153,10 +181,13 @@ class PriorConfig(Section):
 
 
 class ReportConfig(Section):
-    """The validation report: bootstrap replicates of its intervals, trees a baseline, columns to look at bias in."""
+    """The validation report: bootstrap replicates of its intervals, trees a baseline, columns to look at bias in.
+
+    No baseline is fitted with `baseline_rounds: 0`.
+    """
 
     replicates: Count = 200
-    baseline_rounds: Count = 120
+    baseline_rounds: Annotated[int, Field(ge=0)] = 120
     cohorts: tuple[str, ...] = ()
 
 
@@ -209,6 +240,7 @@ class TrainingConfig(Section):
     regressors: RegressorConfig
     log_mean: BoosterConfig | None = None
     meta: MetaConfig | None = None
+    selection: SelectionConfig | None = None
     calibration: CalibrationConfig = CalibrationConfig()
     multiplier: MultiplierConfig
     prior: PriorConfig = PriorConfig()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from training.data.dataset import Dataset
 from training.data.masking import draw_mask, mask_history
 from training.data.splits import check_no_leak, temporal_split
 from training.learning.boosting import Matrix, Runtime
+from training.learning.feature_selection import Selection, select_features
 from training.learning.learners import Fitted, fit_base
 from training.progress import Silent, Stages
 from training.publishing.assembling import Assembled, assemble_ensemble
@@ -27,6 +29,9 @@ from training.publishing.publish import Content, publish, staging
 from training.publishing.references import fit_prior
 from training.samples import Parts, Prepared, Sample, cohort, data_window, gate_horizon, read_sample, time_folds
 from training.validation import Judged, judge
+
+SELECTION = "selection.json"
+"""In the bundle: which features were dropped and why, where any were."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +76,12 @@ def train(
     dataset = Dataset(data, declaration)
     parts = _read(dataset, config, show)
     prepared = _prepare(parts, declaration, config, show)
+    prepared, selection = _selected(prepared, declaration, config, show)
     base = _learn(prepared, declaration, config, show)
     with staging(out) as directory:
+        if selection is not None:
+            text = json.dumps(selection.to_json(), indent=2, ensure_ascii=False)
+            (directory / SELECTION).write_text(text, encoding="utf-8")
         with show.stage("compile, certify and calibrate"):
             assembled = assemble_ensemble(directory, base, prepared, parts.calibration, declaration, config)
         with show.stage("judge on held-out rows"):
@@ -117,6 +126,20 @@ def _prepare(parts: Parts, declaration: Declaration, config: TrainingConfig, sho
 def _masked(sample: Sample, declaration: Declaration, config: TrainingConfig) -> Columns:
     rows, states = draw_mask(len(sample), config.history_mask, config.seed)
     return mask_history(sample.columns, Layout(declaration), rows, states)
+
+
+def _selected(
+    prepared: Prepared, declaration: Declaration, config: TrainingConfig, show: Stages
+) -> tuple[Prepared, Selection | None]:
+    """The rows with the features that are worth computing, where that is to be found out."""
+    if config.selection is None:
+        return prepared, None
+    names, anchor = prepared.plan.names, gate_horizon(declaration)
+    with show.stage("select features"):
+        selection = select_features(prepared.X, names, prepared.labels, prepared.fold, anchor, config)
+    kept = [names.index(name) for name in selection.kept]
+    X = np.ascontiguousarray(prepared.X[:, kept])
+    return replace(prepared, plan=prepared.plan.restricted(selection.kept), X=X), selection
 
 
 def _learn(prepared: Prepared, declaration: Declaration, config: TrainingConfig, show: Stages) -> Fitted:
