@@ -221,6 +221,45 @@ def recompile(bundle: Bundle) -> None:
     typer.echo(f"{bundle}: compiled for {manifest.platform['system']} {manifest.platform['machine']}")
 
 
+@app.command()
+def cdnow(
+    raw: Annotated[Path, typer.Option(help="CDNOW_master.txt: customer_id, date, number_of_cds, dollar_value.")],
+    out: Annotated[Path, typer.Option(help="Folder; customers prepared there earlier give way.")],
+    seed: Annotated[int, typer.Option(min=0, help="Deals the customers: another seed is another split.")] = 0,
+) -> None:
+    """Prepare the CDNOW benchmark: purchases until 30 September 1997 as histories, revenue after it as labels."""
+    from training.data.cdnow import prepare
+
+    done = prepare(raw, out, seed=seed)
+    typer.echo(
+        f"{done.out}: {done.customers} customers in {done.partitions} partitions; {done.lines} lines are "
+        f"{done.purchases} purchases, {done.free} of them free; {done.late} customers came after the cut"
+    )
+
+
+@app.command("benchmark-cdnow")
+def benchmark_cdnow(
+    bundle: Bundle,
+    data: Annotated[Path, typer.Option(help="Folder that `pltv cdnow` wrote and the bundle was trained on.")],
+    out: Annotated[Path, typer.Option(help="Folder for cdnow.json and cdnow.md.")],
+    replicates: Annotated[int, typer.Option(min=10, help="Bootstrap replicates of the intervals.")] = 1000,
+    seed: Annotated[int, typer.Option(min=0, help="Of bootstrap and boosters.")] = 7,
+    threads: Annotated[int, typer.Option(min=1, help="LightGBM's.")] = 1,
+) -> None:
+    """Judge a bundle beside BG/NBD + Gamma-Gamma, Tweedie, ZILN and a constant, on customers held out from all."""
+    from training.benchmarks.cdnow import compare
+    from training.benchmarks.tables import text, write
+    from training.data.dataset import Dataset
+
+    predictor = _load(bundle)
+    dataset = Dataset(data, predictor.declaration)
+    found = compare(predictor, dataset, replicates=replicates, seed=seed, threads=threads, stages=Bars())
+    predictor.close()
+    paths = write(out, found)
+    typer.echo(text(found))
+    typer.echo(f"\n{' and '.join(map(str, paths))}")
+
+
 def _load(bundle: Path) -> Any:
     from app.inference.predictor import Predictor
 
