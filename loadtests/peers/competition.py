@@ -8,17 +8,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from loadtests.benchmarks.generator import Load
 from loadtests.benchmarks.measurements import Measurements
 from loadtests.benchmarks.plan import Bench
 from loadtests.benchmarks.rounds import spread
 from loadtests.peers import ours
 from loadtests.peers.catalogue import Peer
 from loadtests.peers.contest import TROUBLES, Candidate, best_setting, compete, serving
-from loadtests.peers.results import OURS, Result
+from loadtests.peers.results import OURS, Result, Trials
 from loadtests.peers.rows import Job
 
 _CALM: Final = 1.2
-Trials = dict[str, float | str]
 Entry = tuple[Result, AbstractContextManager[Candidate]]
 
 
@@ -87,8 +87,11 @@ def _entries(
 def _told(peer: Peer, setting: str, trials: Trials) -> str:
     if not trials:
         return f"{peer.title}: {setting}"
-    tried = [f"{name}: {trial if isinstance(trial, str) else f'{trial:,.0f}/s'}" for name, trial in trials.items()]
-    return f"{peer.title}: {setting} of {', '.join(tried)}"
+    return f"{peer.title}: {setting} of {'; '.join(f'{name}: {_trial(trial)}' for name, trial in trials.items())}"
+
+
+def _trial(trial: Load | str) -> str:
+    return trial if isinstance(trial, str) else f"{trial.rate:,.0f}/s, p99 {trial.p99_ms:.1f} ms"
 
 
 def _note_unrest(results: Sequence[Result], out: Measurements) -> None:

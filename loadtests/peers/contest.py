@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from loadtests.benchmarks.generator import Load
 from loadtests.benchmarks.plan import Bench
@@ -19,7 +19,7 @@ from loadtests.benchmarks.services import Server, served
 from loadtests.peers import family
 from loadtests.peers.answers import Question, Tally, check, watching
 from loadtests.peers.catalogue import Peer, Place
-from loadtests.peers.results import Result
+from loadtests.peers.results import Result, Trials
 from loadtests.peers.rows import Job
 from loadtests.peers.wire import Wire
 
@@ -119,7 +119,7 @@ def measure(bench: Bench, candidate: Candidate, tally: Tally) -> Load:
         return bench.generator.load(candidate.server.port, candidate.bodies, bench.pace.seconds, candidate.path)
 
 
-def best_setting(bench: Bench, peer: Peer, python: Path, job: Job) -> tuple[str, dict[str, float | str]]:
+def best_setting(bench: Bench, peer: Peer, python: Path, job: Job) -> tuple[str, Trials]:
     """The setting in which a peer was fastest in a trial of its own, and what each gave or why it could not.
 
     Raises
@@ -130,21 +130,21 @@ def best_setting(bench: Bench, peer: Peer, python: Path, job: Job) -> tuple[str,
     if len(peer.settings) == 1:
         return next(iter(peer.settings)), {}
     bench = replace(bench, pace=replace(bench.pace, seconds=_TRIAL_S))
-    trials: dict[str, float | str] = {}
+    trials: Trials = {}
     for setting in peer.settings:
         try:
             with serving(bench, peer, python, setting, job) as candidate:
                 measure(bench, candidate, Tally())  # warm-up
-                trials[setting] = measure(bench, candidate, Tally()).rate
+                trials[setting] = measure(bench, candidate, Tally())
         except TROUBLES as error:
             trials[setting] = str(error)
-    rates = {setting: rate for setting, rate in trials.items() if isinstance(rate, float)}
+    rates = {setting: trial.rate for setting, trial in trials.items() if isinstance(trial, Load)}
     if not rates:
         raise RuntimeError("; ".join(f"{setting}: {trial}" for setting, trial in trials.items()))
     return max(rates, key=rates.__getitem__), trials
 
 
-def compete(bench: Bench, candidates: Sequence[Candidate], trials: Mapping[str, Any]) -> list[Result]:
+def compete(bench: Bench, candidates: Sequence[Candidate], trials: Mapping[str, Trials]) -> list[Result]:
     """Load all in turn, round by round.
 
     Parameters
@@ -152,8 +152,8 @@ def compete(bench: Bench, candidates: Sequence[Candidate], trials: Mapping[str, 
     bench : Bench
     candidates : sequence of Candidate
         Ready and asleep.
-    trials : mapping of str to mapping
-        Of those whose setting was chosen.
+    trials : mapping of str to Trials
+        By the candidate's name, where its setting was chosen.
     """
     tallies = {candidate.name: Tally() for candidate in candidates}
     failures: dict[str, str] = {}
@@ -179,7 +179,7 @@ def _turn(bench: Bench, candidate: Candidate, tally: Tally, failures: dict[str, 
 
 
 def _result(
-    candidate: Candidate, loads: Sequence[Load | None], tally: Tally, failure: str | None, trials: Mapping[str, Any]
+    candidate: Candidate, loads: Sequence[Load | None], tally: Tally, failure: str | None, trials: Mapping[str, Trials]
 ) -> Result:
     own = family.members(candidate.root)
     tally.right += len(candidate.questions)

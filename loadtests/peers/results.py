@@ -14,6 +14,8 @@ from loadtests.benchmarks.thresholds import Threshold, Verdict
 from loadtests.benchmarks.thresholds import judge as hold
 from loadtests.peers.answers import Tally
 
+Trials = dict[str, Load | str]
+"""Setting → what it gave, or why it could not be tried."""
 OURS: Final = {"natural": "ours_natural", "full": "ours_full"}
 """Our candidates by corpus."""
 COMPARED: Final = ("bentoml", "mlserver")
@@ -34,8 +36,8 @@ class Result:
     processes : int
     checked : Tally
         Answers held against LightGBM.
-    trials : mapping of str to (float or str)
-        Setting → requests/s of its trial, or why it could not be tried.
+    trials : mapping of str to (Load or str)
+        Setting → its trial, or why it could not be tried.
     failure : str or None
         Why there is no number.
     """
@@ -47,7 +49,7 @@ class Result:
     rss_mb: float = float("nan")
     processes: int = 0
     checked: Tally = field(default_factory=Tally)
-    trials: Mapping[str, float | str] = field(default_factory=dict)
+    trials: Mapping[str, Load | str] = field(default_factory=dict)
     failure: str | None = None
 
     @property
@@ -65,7 +67,8 @@ class Result:
             "title": self.title, "setting": self.setting, "rounds": [load.as_json() for load in self.loads],
             "rss_mb": None if self.failure else self.rss_mb, "processes": self.processes,
             "checked": self.checked.right, "lacking_when_checked": self.checked.lacking,
-            "trials": dict(self.trials), "failure": self.failure,
+            "trials": {name: t if isinstance(t, str) else t.as_json() for name, t in self.trials.items()},
+            "failure": self.failure,
         }  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 import pytest
 
-from loadtests.benchmarks.generator import Generator
+from loadtests.benchmarks.generator import Generator, Load
 from loadtests.benchmarks.plan import Bench, Pace
 from loadtests.payloads import Corpora
 from loadtests.peers import family
@@ -117,7 +117,7 @@ def test_the_setting_that_works_is_taken_and_the_other_told(bench: Bench, job: J
     setting, trials = best_setting(bench, _peer("mixed", "dies", "right"), PYTHON, job)
     assert setting == "right"
     assert trials["dies"] == "did not start: no such booster"
-    assert isinstance(trials["right"], float)
+    assert isinstance(trials["right"], Load)
 
 
 def test_a_peer_that_runs_in_no_setting_fails_with_every_reason(bench: Bench, job: Job) -> None:
