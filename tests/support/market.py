@@ -15,6 +15,8 @@ from typing import Any
 import yaml
 
 from app.inference import bundle
+from app.inference.golden import golden_line, write_golden
+from app.inference.predictor import Predictor
 
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "config" / "smadex.yaml"
@@ -96,7 +98,19 @@ def second_bundle(first: Path, second: Path, **changes: Any) -> Path:
     ensemble["multiplier"]["alpha"] /= 2.0
     (second / bundle.ENSEMBLE).write_text(json.dumps(ensemble))
     bundle.seal(second, dataclasses.replace(bundle.read_manifest(first), name=second.name, **changes))
+    _renew_golden(second)
+    bundle.seal(second, bundle.read_manifest(second))
     return second
+
+
+def _renew_golden(path: Path) -> None:
+    """Write what the bundle answers now in the place of what it answered before it was changed."""
+    predictor = Predictor.load(path, golden=False)
+    try:
+        requests = [json.loads(line)["input"] for line in (path / bundle.GOLDEN).read_text().splitlines()]
+        write_golden(path / bundle.GOLDEN, [golden_line(one, predictor.answer(one)) for one in requests])
+    finally:
+        predictor.close()
 
 
 def _succeed(*arguments: object) -> None:
