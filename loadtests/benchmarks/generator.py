@@ -34,6 +34,8 @@ class Load:
         Answers with status 200 that are less than was asked for.
     rows_per_flush : float or None
         Campaigns that our service predicted in one call of the models, mean.
+    answers : int
+        All that came, whatever their status.
     """
 
     rate: float
@@ -44,6 +46,7 @@ class Load:
     p99_ms: float
     lacking: int = 0
     rows_per_flush: float | None = None
+    answers: int = 0
 
     @property
     def lost(self) -> int:
@@ -108,4 +111,6 @@ def good(found: dict[str, Any]) -> Load:
     else:
         spread = [percentile(latencies, share) if latencies else float("nan") for share in (0.50, 0.95, 0.99)]
     answered = found["answers"] - found["refused"]
-    return Load(answered / found["seconds"], found["refused"], found["broken"], *spread)
+    p50, p95, p99 = spread
+    rate = answered / found["seconds"]
+    return Load(rate, found["refused"], found["broken"], p50, p95, p99, answers=found["answers"])

@@ -25,6 +25,7 @@ from loadtests.peers.wire import Wire
 
 CHECKED: Final = 200
 _TRIAL_S: Final = 1.0
+_MICRO: Final = 1e6
 _REASON: Final = 300  # characters of what a server said last
 TROUBLES: Final = (RuntimeError, OSError, subprocess.SubprocessError)
 """What a peer may fail with; it is told and the others run."""
@@ -63,6 +64,21 @@ class Candidate:
     def root(self) -> int:
         """Pid of what was started."""
         return self.server.process.pid
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One load and what it cost.
+
+    Parameters
+    ----------
+    load : Load
+    cpu_us : float
+        Microseconds of processor an answer, of all the server's processes.
+    """
+
+    load: Load
+    cpu_us: float
 
 
 @contextlib.contextmanager
@@ -111,12 +127,16 @@ def resting(candidate: Candidate) -> Iterator[None]:
             end(candidate.server.process)
 
 
-def measure(bench: Bench, candidate: Candidate, tally: Tally) -> Load:
+def measure(bench: Bench, candidate: Candidate, tally: Tally) -> Turn:
     """One load, its answers watched."""
+    before = family.cpu_s(candidate.root)
     with family.awake(candidate.root), _watched(candidate, tally):
         if candidate.whole:
-            return bench.load_ours(candidate.server, candidate.bodies)
-        return bench.generator.load(candidate.server.port, candidate.bodies, bench.pace.seconds, candidate.path)
+            load = bench.load_ours(candidate.server, candidate.bodies)
+        else:
+            port, seconds = candidate.server.port, bench.pace.seconds
+            load = bench.generator.load(port, candidate.bodies, seconds, candidate.path)
+    return Turn(load, _MICRO * (family.cpu_s(candidate.root) - before) / max(1, load.answers))
 
 
 def best_setting(bench: Bench, peer: Peer, python: Path, job: Job) -> tuple[str, Trials]:
@@ -135,7 +155,7 @@ def best_setting(bench: Bench, peer: Peer, python: Path, job: Job) -> tuple[str,
         try:
             with serving(bench, peer, python, setting, job) as candidate:
                 measure(bench, candidate, Tally())  # warm-up
-                trials[setting] = measure(bench, candidate, Tally())
+                trials[setting] = measure(bench, candidate, Tally()).load
         except TROUBLES as error:
             trials[setting] = str(error)
     rates = {setting: trial.rate for setting, trial in trials.items() if isinstance(trial, Load)}
@@ -163,23 +183,23 @@ def compete(bench: Bench, candidates: Sequence[Candidate], trials: Mapping[str, 
     return [_result(c, rounds[c.name], tallies[c.name], failures.get(c.name), trials) for c in candidates]
 
 
-def _turn(bench: Bench, candidate: Candidate, tally: Tally, failures: dict[str, str]) -> Load | None:
+def _turn(bench: Bench, candidate: Candidate, tally: Tally, failures: dict[str, str]) -> Turn | None:
     """A candidate that failed once is out, and the others go on."""
     if candidate.name in failures:
         return None
     try:
-        load = measure(bench, candidate, tally)
+        turn = measure(bench, candidate, tally)
     except TROUBLES as error:
         failures[candidate.name] = str(error)
         return None
-    if not load.rate:
+    if not turn.load.rate:
         failures[candidate.name] = f"no good answer in {bench.pace.seconds:g} s of load"
         return None
-    return load
+    return turn
 
 
 def _result(
-    candidate: Candidate, loads: Sequence[Load | None], tally: Tally, failure: str | None, trials: Mapping[str, Trials]
+    candidate: Candidate, turns: Sequence[Turn | None], tally: Tally, failure: str | None, trials: Mapping[str, Trials]
 ) -> Result:
     own = family.members(candidate.root)
     tally.right += len(candidate.questions)
@@ -187,8 +207,9 @@ def _result(
     tried = trials.get(candidate.name, {})
     if failure is not None:
         return Result(*named, checked=tally, trials=tried, failure=failure)
-    good = [load for load in loads if load is not None]
-    return Result(*named, good, sum(own.values()), len(own), tally, tried)
+    good = [turn for turn in turns if turn is not None]
+    loads, cpu_us = [turn.load for turn in good], [turn.cpu_us for turn in good]
+    return Result(*named, loads, cpu_us, sum(own.values()), len(own), tally, tried)
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""A server and the processes that it started: how much memory they hold, and their sleep while others are measured."""
+"""A server and the processes that it started: memory and processor that they take, sleep while others are measured."""
 
 from __future__ import annotations
 
@@ -8,12 +8,16 @@ import signal
 import subprocess
 from collections import defaultdict
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
 from loadtests.benchmarks.processes import SERVER_CORE, pin
 
 _KB: Final = 1024
 _MB: Final = 1e6
+_PROC: Final = Path("/proc")
+_USER: Final = 11  # utime and stime, counted after the name of the process (proc(5))
+_SYSTEM: Final = 12
 
 
 def members(root: int) -> dict[int, float]:
@@ -45,6 +49,18 @@ def members(root: int) -> dict[int, float]:
         found[pid] = rss[pid]
         waiting += children[pid]
     return found
+
+
+def cpu_s(root: int) -> float:
+    """Seconds of processor that a tree has used so far, not a number where the system does not tell by process."""
+    if not _PROC.exists():
+        return float("nan")
+    ticks = 0
+    for pid in members(root):
+        with contextlib.suppress(OSError):
+            fields = (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+            ticks += int(fields[_USER]) + int(fields[_SYSTEM])
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def settle(root: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import isfinite
 from statistics import median
 from typing import Any, Final
 
@@ -31,6 +32,8 @@ class Result:
     name, title, setting : str
     loads : list of Load
         One a round; empty where it failed.
+    cpu_us : list of float
+        Microseconds of processor an answer, one a round: what other work on the machine moves least.
     rss_mb : float
         Of its processes together, after the load.
     processes : int
@@ -46,6 +49,7 @@ class Result:
     title: str
     setting: str = ""
     loads: list[Load] = field(default_factory=list)
+    cpu_us: list[float] = field(default_factory=list)
     rss_mb: float = float("nan")
     processes: int = 0
     checked: Tally = field(default_factory=Tally)
@@ -65,6 +69,7 @@ class Result:
         """For the results."""
         return {
             "title": self.title, "setting": self.setting, "rounds": [load.as_json() for load in self.loads],
+            "cpu_us": [us if isfinite(us) else None for us in self.cpu_us],
             "rss_mb": None if self.failure else self.rss_mb, "processes": self.processes,
             "checked": self.checked.right, "lacking_when_checked": self.checked.lacking,
             "trials": {name: t if isinstance(t, str) else t.as_json() for name, t in self.trials.items()},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from statistics import median
 from typing import Final
 
 from rich.table import Table
@@ -10,7 +11,9 @@ from rich.table import Table
 from loadtests.benchmarks.report import number
 from loadtests.peers.results import OURS, Result, against
 
-_COLUMNS: Final = ("requests/s", "p50 ms", "p99 ms", "÷ no-op", "÷ echo", "ours ÷ it", "RSS MB", "processes", "checked")
+_COLUMNS: Final = (
+    "requests/s", "p50 ms", "p99 ms", "÷ no-op", "÷ echo", "ours ÷ it", "CPU µs", "RSS MB", "processes", "checked",
+)  # fmt: skip
 
 
 def table(results: Sequence[Result], case: str) -> Table:
@@ -41,7 +44,8 @@ def _cells(result: Result, by_name: Mapping[str, Result]) -> list[str]:
     references = [_ratio(against(result, by_name.get(name))) for name in ("noop", "echo")]
     own = [_ratio(against(by_name.get(name), result)) for name in OURS.values()]
     checked = str(result.checked.right) if result.checked.right else "constant"
-    return [*tail, *references, " … ".join(own), number(result.rss_mb), str(result.processes), checked]
+    cost = [number(median(result.cpu_us)), number(result.rss_mb), str(result.processes)]
+    return [*tail, *references, " … ".join(own), *cost, checked]
 
 
 def _ratio(value: float | None) -> str:

@@ -91,6 +91,7 @@ def test_a_peer_is_checked_loaded_and_ended(bench: Bench, job: Job) -> None:
     assert result.checked.right >= 40
     assert (result.processes, len(own)) == (2, 2)
     assert result.rss_mb > 5.0
+    assert 0.0 < result.cpu_us[0] < 1e6 / result.rates[0] * 10.0
     assert _all_gone(own)
 
 

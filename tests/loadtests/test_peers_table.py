@@ -30,7 +30,8 @@ PIN = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9.!+_-]+$")
 
 def _result(name: str, *rates: float, failure: str | None = None) -> Result:
     loads = [Load(rate, refused=0, broken=0, p50_ms=1.5, p95_ms=2.0, p99_ms=4.5) for rate in rates]
-    return Result(name, f"{name} title", "way", loads, rss_mb=61.5, processes=3, checked=Tally(220), failure=failure)
+    cpu_us = [730.0 for _ in rates]
+    return Result(name, f"{name} title", "way", loads, cpu_us, 61.5, 3, Tally(220), failure=failure)
 
 
 def _all(ours: float, bentoml: float, mlserver: float) -> list[Result]:
@@ -101,9 +102,9 @@ def test_ratios_are_of_the_same_round() -> None:
 
 
 def test_the_table_has_a_row_for_each_with_its_ratios() -> None:
-    """Requests/s, tail, ratios to both references, ours over it, memory, processes, checked answers."""
+    """Requests/s, tail, ratios to both references, ours over it, processor, memory, processes, checked answers."""
     (row,) = [line for line in _text(_all(5_000.0, 250.0, 1_000.0)).splitlines() if "mlserver title" in line]
-    for cell in ("mlserver title, way", "1,000", "1.5", "4.5", "0.2", "0.0333", "5 … 2.5", "61.5", "3", "220"):
+    for cell in ("mlserver title, way", "1,000", "1.5", "4.5", "0.2", "0.0333", "5 … 2.5", "730", "61.5", "3", "220"):
         assert re.search(rf"[│ ]{re.escape(cell)} ", row), (cell, row)
 
 
