@@ -69,7 +69,7 @@ def fit_log_mean(z: Floats, target: Floats, config: CalibrationConfig) -> Curve:
     return _rising(x, np.concatenate([[0.0], bins.score * bins.ratio, [end * bins.ratio[-1]]]))
 
 
-def fit_ltv(ltv: Floats, target: Floats, payer: Mask, config: CalibrationConfig) -> Curve:
+def fit_ltv(ltv: Floats, target: Floats, payer: Mask, config: CalibrationConfig, weight: Floats | None = None) -> Curve:
     """Fit log1p(dollars) → factor, such that the calibrated dollars still rise with the score.
 
     Parameters
@@ -79,6 +79,8 @@ def fit_ltv(ltv: Floats, target: Floats, payer: Mask, config: CalibrationConfig)
         `expected_revenue`; NaN is left out.
     payer : ndarray of shape (n,), bool
     config : CalibrationConfig
+    weight : ndarray of shape (n,), optional
+        What a row counts in the sums, > 0.
 
     Notes
     -----
@@ -86,12 +88,13 @@ def fit_ltv(ltv: Floats, target: Floats, payer: Mask, config: CalibrationConfig)
     downward slope, so a factor may fall to no less than f / (1 + Δx) over a step of Δx.
     """
     known = np.isfinite(target)
-    score, y = np.log1p(ltv[known]), target[known]
-    bins = binned_ratio(score, ltv[known], y, payer[known], config)
+    w = np.ones(int(known.sum())) if weight is None else weight[known]
+    score, y, predicted = np.log1p(ltv[known]), w * target[known], w * ltv[known]
+    bins = binned_ratio(score, predicted, y, payer[known], config)
     factor = bins.ratio.copy()
     for k in range(1, len(factor)):
         factor[k] = max(factor[k], factor[k - 1] / (1.0 + bins.score[k] - bins.score[k - 1]))
-    level = _ratio(y, ltv[known] * np.interp(score, bins.score, factor))
+    level = _ratio(y, predicted * np.interp(score, bins.score, factor))
     return Curve(bins.score, factor * level)
 
 

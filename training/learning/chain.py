@@ -20,6 +20,8 @@ from training.learning.boosting import Floats, Ints, Mask, Matrix, Runtime, out_
 from training.learning.labels import Labels
 from training.learning.regressors import fit_conditional
 
+UNCHAINED = ("quantile", "order_penalised")
+
 
 @dataclass(frozen=True)
 class Chain:
@@ -67,8 +69,15 @@ def fit_chain(matrix: Matrix, labels: Labels, rows: Mask, fold: Ints, config: Re
         Rows that may be seen.
     fold : ndarray of shape (n,), int64
     config : RegressorConfig
-        Any objective of a single horizon but `quantile`, whose leaves LightGBM sets anew after a constrained split.
+        Any objective of a single horizon but `quantile`, whose leaves are set anew after a constrained split.
+
+    Raises
+    ------
+    ValueError
+        Of an objective that can not be chained.
     """
+    if config.objective in UNCHAINED:
+        raise ValueError(f"chain: expected an objective of one horizon with a gradient, received {config.objective!r}")
     boosters: list[lgb.Booster] = []
     scores: list[Floats] = []
     link = matrix

@@ -85,3 +85,12 @@ def test_the_chain_predicts(chain: Chain, rows: tuple[np.ndarray, Labels, np.nda
         for y in (labels.revenue, unread)
     )
     np.testing.assert_array_equal(plain.scores(X[:50]), cut.scores(X[:50]))
+
+
+@pytest.mark.parametrize("objective", ["quantile", "order_penalised"])
+def test_what_can_not_be_chained_is_refused(objective: str, rows: tuple[np.ndarray, Labels, np.ndarray]) -> None:
+    """One line that names the objective."""
+    X, labels, fold = rows
+    config = RegressorConfig.model_validate({**TREES, "objective": objective})
+    with pytest.raises(ValueError, match=f"received '{objective}'"):
+        fit_chain(Matrix(X, Runtime(0, 1)), labels, np.ones(N, dtype=bool), fold, config)

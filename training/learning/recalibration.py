@@ -1,0 +1,52 @@
+r"""A stage that was trained on resampled rows: its predictions and what came true enter, a curve that mends it leaves.
+
+Resampling by revenue makes a stage predict the mean of another population. With w the times that a row was seen,
+E[y | x] = E_s[y / w | x] / E_s[1 / w | x] over the rows as they were seen; over rows that were not resampled w is 1.
+Either way the curve is the ratio Σ(y / w) / Σ(ŷ / w) by score, shrunk by its noise like every other curve
+(`calibration.fit_ltv`): the conditional mean of a bin, and not of a row, is what the data can tell.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from app.inference.specification import Curve
+from training.config import CalibrationConfig
+from training.learning.boosting import Floats
+from training.learning.calibration import fit_ltv
+from training.learning.tails import payers
+
+
+@dataclass(frozen=True)
+class Recalibration:
+    """A factor by score.
+
+    Parameters
+    ----------
+    curve : Curve
+        log1p(ŷ) → factor.
+    """
+
+    curve: Curve
+
+    def predict(self, y_hat: Floats) -> Floats:
+        """ŷ · factor(log1p ŷ), US dollars; it never falls as ŷ rises. Shape (n,)."""
+        return np.asarray(y_hat * np.interp(np.log1p(y_hat), self.curve.x, self.curve.y))
+
+
+def fit_recalibration(y: Floats, y_hat: Floats, config: CalibrationConfig, seen: Floats | None = None) -> Recalibration:
+    """Fit the factor of a stage.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n,), US dollars
+        What came true; NaN is left out.
+    y_hat : ndarray of shape (n,), US dollars
+        Predictions of models that did not see the row.
+    config : CalibrationConfig
+    seen : ndarray of shape (n,), optional
+        How often each of these rows was kept or weighed, > 0, where they are the resampled ones.
+    """
+    return Recalibration(fit_ltv(y_hat, y, payers(y), config, None if seen is None else 1.0 / seen))
