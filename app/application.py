@@ -24,6 +24,7 @@ from app.api import documentation, problems
 from app.api.batch import ROUTE as BATCH
 from app.api.batch import PredictBatch
 from app.api.bodies import Limits
+from app.api.direct import DirectPredict
 from app.api.endpoint import Edge, Endpoint
 from app.api.failures import log_unexpected
 from app.api.features import Features
@@ -106,6 +107,7 @@ class Service(FastAPI):
             fleet=SharedFleet(settings.fleet_dir) if settings.fleet_dir else None,
         )
         self.edge = Edge(Problems(KINDS), UNEXPECTED, self.telemetry)
+        self.direct: DirectPredict | None = None
         self._busy = self.refusal(503, "more calls have arrived at once than can be answered in time", "overloaded")
         self._endpoints: dict[str, Endpoint] = {}
         self._mount_health()
@@ -266,6 +268,7 @@ def _mount_calls(app: Service, cache: HistoryCache) -> None:
     callers = settings.api_tokens or None
     admins = [settings.admin_token] if settings.admin_token else []
     app.open_door(Endpoint("/predict", "POST", predict, app.edge, limits=one, tokens=callers))
+    app.direct = DirectPredict(predict, app.edge, one, callers)
     uploads = Uploads(settings.max_upload_bytes)
     for path, handle in ((BATCH, batch), ("/features", features.save), ("/features/delete", features.delete)):
         app.open_door(Endpoint(path, "POST", handle, app.edge, limits=many, uploads=uploads, tokens=callers))

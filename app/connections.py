@@ -1,8 +1,10 @@
-"""Connections that cost no more than they bring: bounded heads, bounded waits, and a refusal before any work is done.
+"""Connections that cost no more than they bring: bounded heads, bounded waits, a refusal before any work is done, and
+a short way for the plain call.
 
 uvicorn reads a head of any size, waits for a body without end and starts a task for each call. Here a head has a
 limit, a request has to be whole within a time, an answer that nobody reads is dropped, and a call that the service has
 no time for is refused where its head was read: a refusal must cost a fraction of an answer, or an overload eats itself.
+A plain `POST /predict` is answered from the parser's own callbacks; every other call is uvicorn's.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import asyncio
 import contextlib
 import socket
 import struct
+from collections.abc import Callable
 from enum import Enum
 from typing import Any, Final, Protocol, cast
 
@@ -21,11 +24,26 @@ MAX_HEAD: Final = 32 * 1024
 MAX_HEADERS: Final = 100
 
 
+class Direct(Protocol):
+    """The short way of one path."""
+
+    def takes(self, headers: list[tuple[bytes, bytes]]) -> bool:
+        """Whether it answers a call with these headers."""
+
+    def start(
+        self, headers: list[tuple[bytes, bytes]], body: bytes, respond: Callable[[int, bytes, bytes], None]
+    ) -> None:
+        """Answer a whole call, now or later: status, header lines, body."""
+
+
 class Host(Protocol):
     """What the application tells its connections."""
 
     request_timeout_s: float
     """Seconds within which a request has to be here whole."""
+
+    direct: Direct | None
+    """The short way of `/predict`, once there is one."""
 
     def turn_away(self, path: bytes) -> bytes | None:
         """Headers and body of a 503 where the service has no time for a call, None where it may come in."""
@@ -61,6 +79,26 @@ class _Refused:
 _REFUSED: Final = cast(RequestResponseCycle, _Refused())
 
 
+class _Call:
+    """Stands there for a call on the short way."""
+
+    __slots__ = ("connection", "disconnected", "keep_alive", "parts", "response_complete")
+
+    message_event = _Silent()
+    response_started = False
+
+    def __init__(self, connection: Connection, keep_alive: bool) -> None:
+        self.connection, self.keep_alive = connection, keep_alive
+        self.parts: list[bytes] = []
+        self.disconnected = self.response_complete = False
+
+    def respond(self, status: int, lines: bytes, body: bytes) -> None:
+        """Send the answer."""
+        self.response_complete = True
+        if not self.disconnected:
+            self.connection.respond(status, lines, body, self.keep_alive)
+
+
 class Connection(HttpToolsProtocol):
     """One connection of a client."""
 
@@ -74,6 +112,17 @@ class Connection(HttpToolsProtocol):
         self._head_bytes = 0
         self._begins = False
         self._answer: bytes | None = None  # a refusal, to be sent when the body has passed
+        self._call: _Call | None = None  # the one whose body comes in on the short way
+        self._running: RequestResponseCycle | None = None
+        self._idle: float | None = None  # since when nothing was asked after such a call
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client is gone: no call of his is told anything, those that he sent ahead included."""
+        for cycle in (self._running, *(cycle for cycle, _ in self.pipeline)):
+            if cycle is not None:
+                cycle.disconnected = True
+        self.pipeline.clear()
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Bytes of requests."""
@@ -85,10 +134,10 @@ class Connection(HttpToolsProtocol):
                 self._give_up(431, f"expected at most {MAX_HEAD} bytes before the body, received more")
 
     def on_message_begin(self) -> None:
-        """A request begins."""
-        super().on_message_begin()
+        """A request begins. uvicorn's own part of it waits until it is known to be needed (`_asgi`)."""
+        self.url, self.headers, self.expect_100_continue = b"", [], False
         self._since, self._place, self._head_bytes = self.loop.time(), _Place.HEAD, 0
-        self._begins = True
+        self._begins, self._idle = True, None
 
     def on_headers_complete(self) -> None:
         """A head is here: a call begins, or is refused."""
@@ -104,20 +153,58 @@ class Connection(HttpToolsProtocol):
             self.cycle = _REFUSED
             self._give_up(431, f"expected at most {MAX_HEADERS} headers of {MAX_HEAD} bytes, received more")
             return
-        super().on_headers_complete()
+        if answered and self._is_plain():
+            self._call = _Call(self, self.parser.should_keep_alive())
+            self.cycle = cast(RequestResponseCycle, self._call)
+            return
+        self._asgi()
+
+    def on_body(self, body: bytes) -> None:
+        """A part of a body."""
+        if self._call is not None:
+            self._call.parts.append(body)
+        else:
+            super().on_body(body)
 
     def on_message_complete(self) -> None:
         """A request is here whole."""
         self._since, self._place = None, _Place.BETWEEN
+        call, self._call = self._call, None
+        if call is not None and self._host.direct is not None:
+            parts = call.parts
+            self._host.direct.start(self.headers, parts[0] if len(parts) == 1 else b"".join(parts), call.respond)
+            return
         if self._answer is None:
             super().on_message_complete()
             return
         answer, self._answer = self._answer, None
-        keep = self.parser.should_keep_alive() and not self.server_state.default_headers
-        self.transport.write(STATUS_LINE[503] + (answer if keep else b"connection: close\r\n" + answer))
+        lines, _, body = answer.partition(b"\r\n\r\n")
+        self.respond(503, lines + b"\r\n", body, self.parser.should_keep_alive())
+
+    def respond(self, status: int, lines: bytes, body: bytes, keep_alive: bool) -> None:
+        """Send an answer that no ASGI application sends.
+
+        Parameters
+        ----------
+        status : int
+        lines : bytes
+            Headers, each with its end.
+        body : bytes
+        keep_alive : bool
+            Whether the client lets the connection live.
+        """
+        if self.transport.is_closing():
+            return
+        keep = keep_alive and not self.server_state.default_headers
+        end = b"\r\n" if keep else b"connection: close\r\n\r\n"
+        self.transport.write(b"".join((STATUS_LINE[status], lines, end, body)))
         if not keep:
             self.transport.close()
-        self.on_response_complete()
+        if self.pipeline:
+            self.on_response_complete()
+        else:
+            self.server_state.total_requests += 1
+            self._idle = self.loop.time()  # `sweep` closes what stays so: a timer a call would cost more than a look
 
     def pause_writing(self) -> None:
         """The client reads slower than it is answered."""
@@ -151,6 +238,33 @@ class Connection(HttpToolsProtocol):
                 self.transport.close()  # nothing was ever asked here
             else:
                 self._give_up(408, "expected a whole request, received a part of one in the time there is")
+        elif self._idle is not None and now - self._idle > self.timeout_keep_alive:
+            self.transport.close()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._running = cycle  # `cycle` of the protocol is the newest, which need not be the one under way
+        super()._start_asgi_task(cycle, app)
+
+    def _is_plain(self) -> bool:
+        """Whether the call whose head is here goes the short way: nothing of it may need a wait for the client."""
+        direct = self._host.direct
+        return (
+            direct is not None
+            and self.url == b"/predict"
+            and self.parser.get_method() == b"POST"
+            and self.parser.get_http_version() == "1.1"
+            and self._stuck is None
+            and not self.pipeline
+            and direct.takes(self.headers)
+        )
+
+    def _asgi(self) -> None:
+        """Let uvicorn have the call, from the beginning of its message."""
+        url, headers, expects = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()
+        self.url, self.expect_100_continue = url, expects
+        self.headers += headers
+        super().on_headers_complete()
 
     def _give_up(self, status: int, detail: str) -> None:
         if self.transport.is_closing():

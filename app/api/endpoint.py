@@ -27,6 +27,8 @@ from app.telemetry import Telemetry
 JSON: Final = b"application/json"
 Handler = Callable[[bytes], Awaitable[bytes]]
 
+_NO_HEADERS: Final[list[tuple[bytes, bytes]]] = []
+
 
 @dataclass(frozen=True, slots=True)
 class Edge:
@@ -43,6 +45,16 @@ class Edge:
     problems: Problems
     unexpected: Kind
     telemetry: Telemetry
+
+    def told(self, error: Exception, route: str) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:
+        """Status, body and further headers of an error's answer; what nobody raised on purpose is logged."""
+        if not isinstance(error, PltvError):
+            log_unexpected(error, route)
+            return self.unexpected.status, unexpected(self.unexpected), _NO_HEADERS
+        if isinstance(error, Overloaded):
+            self.telemetry.shed(error.reason)
+        problem = self.problems.document(error)
+        return problem["status"], problems.encode(problem), self.problems.headers(error)
 
 
 class Endpoint:
@@ -105,27 +117,14 @@ class Endpoint:
                 body = b"" if self._limits is None else await read_body(sent, receive, self._limits)
                 start = perf_counter()
                 answer = await self._handle(body)
-        except PltvError as error:
-            status, answer, headers = self._told(error)
-            media = problems.MEDIA_TYPE
         except ClientDisconnect:
             return
         except Exception as error:
-            log_unexpected(error, self.route)
-            kind = self._edge.unexpected
-            status, answer, media = kind.status, unexpected(kind), problems.MEDIA_TYPE
+            status, answer, headers = self._edge.told(error, self.route)
+            media = problems.MEDIA_TYPE
         # Counted before it is sent: whoever has the answer finds it in the next scrape.
         self._edge.telemetry.request(self.route, status, perf_counter() - start)
         await reply(send, status, answer, media, headers)
-
-    def _told(self, error: PltvError) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:
-        if isinstance(error, Overloaded):
-            self._edge.telemetry.shed(error.reason)
-        problem = self._edge.problems.document(error)
-        return problem["status"], problems.encode(problem), self._edge.problems.headers(error)
-
-
-_NO_HEADERS: Final[list[tuple[bytes, bytes]]] = []
 
 
 async def reply(

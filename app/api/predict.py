@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter
 from typing import Any, Final
 
@@ -16,7 +18,7 @@ import orjson
 
 from app.api.openrtb import HOUR_S, Call, Readers
 from app.api.problems import Problems
-from app.errors import InputError
+from app.errors import InputError, Overloaded
 from app.features.parsing import RawRequest
 from app.features.spec import Declaration, HistoryState
 from app.serving.admission import Admission, deadline_of
@@ -154,6 +156,10 @@ class Line:
     admission: Admission
 
 
+Done = Callable[[bytes | Exception], None]
+"""Gets the bytes of a good answer, or what went wrong; must not raise."""
+
+
 class Predict:
     """The call behind `POST /predict`.
 
@@ -169,6 +175,7 @@ class Predict:
         self._line = line
         self._telemetry = telemetry
         self._deadline_ms = deadline_ms
+        self._fetching: set[asyncio.Task[None]] = set()
 
     async def __call__(self, body: bytes) -> bytes:
         """Answer one BidRequest.
@@ -179,32 +186,104 @@ class Predict:
             The request as a whole is invalid.
         Overloaded, NotReady
         """
-        self._line.admission.enter()
-        try:
-            return await self._answer(body)
-        finally:
-            self._line.admission.leave()
+        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self.start(body, partial(_resolve, answer))
+        return await answer
 
-    async def _answer(self, body: bytes) -> bytes:
-        received, start = asyncio.get_running_loop().time(), perf_counter()
-        call = self._line.readers.of(self._line.store.live.layout).read(body, time.time())
-        deadline = deadline_of(received, call.deadline_ms, call.tmax_ms, self._deadline_ms)
-        parsed = perf_counter()
-        found = self._line.histories.at_once(call)
-        if isinstance(found, bytes):
-            found = await self._line.histories.fetch(found, call, deadline)
-        self._telemetry.stage("parse", parsed - start)
-        self._telemetry.stage("cache", perf_counter() - parsed)
-        if call.campaigns:
-            answer = await self._line.batcher.submit(raw_request(call, found), deadline)
+    def start(self, body: bytes, done: Done) -> None:
+        """Answer one BidRequest without a task: all but the batch, and Redis where it has to be asked, happens here.
+
+        Parameters
+        ----------
+        body : bytes
+        done : callable
+            Called once, now or in a later turn of the event loop.
+        """
+        line = self._line
+        try:
+            line.admission.enter()
+        except Overloaded as error:
+            done(error)
+            return
+        try:
+            received, start = asyncio.get_running_loop().time(), perf_counter()
+            call = line.readers.of(line.store.live.layout).read(body, time.time())
+            deadline = deadline_of(received, call.deadline_ms, call.tmax_ms, self._deadline_ms)
+            parsed = perf_counter()
+            found = line.histories.at_once(call)
+            under_way = _UnderWay(self, call, done, received, start, parsed, deadline)
+            if isinstance(found, bytes):
+                self._fetch(found, under_way)
+            else:
+                under_way.predict(found)
+        except Exception as error:
+            self.finish(done, error)
+
+    def finish(self, done: Done, outcome: bytes | Exception) -> None:
+        """Count the call out and tell its caller."""
+        self._line.admission.leave()
+        done(outcome)
+
+    def _fetch(self, key: bytes, under_way: _UnderWay) -> None:
+        task = asyncio.get_running_loop().create_task(under_way.fetch(key))
+        self._fetching.add(task)  # the loop itself keeps no reference
+        task.add_done_callback(self._fetching.discard)
+
+
+class _UnderWay:
+    """A call between its parsing and its answer."""
+
+    __slots__ = ("_call", "_deadline", "_done", "_found", "_owner", "_parsed", "_received", "_start")
+
+    def __init__(
+        self, owner: Predict, call: Call, done: Done, received: float, start: float, parsed: float, deadline: float
+    ) -> None:
+        self._owner, self._call, self._done = owner, call, done
+        self._received, self._start, self._parsed, self._deadline = received, start, parsed, deadline
+        self._found = UNKNOWN
+
+    async def fetch(self, key: bytes) -> None:
+        """Ask Redis, then go on."""
+        try:
+            self.predict(await self._owner._line.histories.fetch(key, self._call, self._deadline))
+        except Exception as error:
+            self._owner.finish(self._done, error)
+
+    def predict(self, found: Found) -> None:
+        """Join the batch; where no campaign is valid there is nothing to wait for."""
+        line, telemetry = self._owner._line, self._owner._telemetry
+        self._found = found
+        telemetry.stage("parse", self._parsed - self._start)
+        telemetry.stage("cache", perf_counter() - self._parsed)
+        if self._call.campaigns:
+            line.batcher.enqueue(raw_request(self._call, found), self._deadline, self._answer)
         else:
-            answer = nothing_to_predict(self._line.store.live.name)
-        predicted = perf_counter()
-        encoded = self._line.answers.encode(call, found, answer)
-        done = perf_counter()  # finer than the loop's clock, which uvloop reads in milliseconds
-        self._telemetry.stage("encode", done - predicted)
-        self._telemetry.slack(deadline - received - (done - start))
-        return encoded
+            self._answer(nothing_to_predict(line.store.live.name))
+
+    def _answer(self, outcome: Answer | Exception) -> None:
+        owner = self._owner
+        if isinstance(outcome, Exception):
+            owner.finish(self._done, outcome)
+            return
+        try:
+            predicted = perf_counter()
+            encoded = owner._line.answers.encode(self._call, self._found, outcome)
+            done = perf_counter()  # finer than the loop's clock, which uvloop reads in milliseconds
+            owner._telemetry.stage("encode", done - predicted)
+            owner._telemetry.slack(self._deadline - self._received - (done - self._start))
+        except Exception as error:
+            owner.finish(self._done, error)
+            return
+        owner.finish(self._done, encoded)
+
+
+def _resolve(future: asyncio.Future[bytes], outcome: bytes | Exception) -> None:
+    if future.done():  # the caller is gone
+        return
+    if isinstance(outcome, Exception):
+        future.set_exception(outcome)
+    else:
+        future.set_result(outcome)
 
 
 def raw_request(call: Call, found: Found) -> RawRequest:

@@ -10,6 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate, pairwise
 from time import perf_counter
 from typing import Any, Final, TypeVar
@@ -58,11 +59,16 @@ class Answer:
     degraded: tuple[str, ...] = ()
 
 
+Done = Callable[[Answer | Exception], None]
+"""Gets the answer, or what went wrong; must not raise."""
+
+
 @dataclass(slots=True)
 class _Ticket:
     request: RawRequest
     deadline: float
-    future: asyncio.Future[Answer]
+    done: Done
+    future: asyncio.Future[Answer] | None = None  # of a caller who waits for one, and may be gone
 
 
 class Batcher:
@@ -81,7 +87,7 @@ class Batcher:
         self._store, self._observer = store, telemetry
         self._waiting: deque[_Ticket] = deque()
 
-    def submit(self, request: RawRequest, deadline: float) -> asyncio.Future[Answer]:
+    def enqueue(self, request: RawRequest, deadline: float, done: Done) -> None:
         """Queue a request for the flush at the end of this turn.
 
         Parameters
@@ -89,17 +95,16 @@ class Batcher:
         request : RawRequest
         deadline : float
             `loop.time()` instant. Where it is over at the flush, the bundle's prior answers, degraded.
-
-        Returns
-        -------
-        asyncio.Future of Answer
-            Gets the exception that the request's own features raise, `NotReady` without a live bundle.
+        done : callable
+            Called in the flush with the answer, with the exception that the request's own features raise, or with
+            `NotReady` without a live bundle.
         """
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Answer] = loop.create_future()
-        if not self._waiting:
-            loop.call_soon(self._flush)
-        self._waiting.append(_Ticket(request, deadline, future))
+        self._add(_Ticket(request, deadline, done))
+
+    def submit(self, request: RawRequest, deadline: float) -> asyncio.Future[Answer]:
+        """The same for a caller who awaits; the future gets what `done` would."""
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._add(_Ticket(request, deadline, partial(_resolve, future), future))
         return future
 
     def predict_now(self, requests: Sequence[RawRequest]) -> list[Answer]:
@@ -116,9 +121,14 @@ class Batcher:
             answers += self._predict(live, batch)
         return answers
 
+    def _add(self, ticket: _Ticket) -> None:
+        if not self._waiting:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._waiting.append(ticket)
+
     def _flush(self) -> None:
         loop = asyncio.get_running_loop()
-        tickets = [t for t in _next_batch(self._waiting, _ticket_rows) if not t.future.done()]  # callers may be gone
+        tickets = [t for t in _next_batch(self._waiting, _ticket_rows) if t.future is None or not t.future.done()]
         if self._waiting:
             loop.call_soon(self._flush)
         try:
@@ -127,10 +137,9 @@ class Batcher:
             _fail(tickets, error)
             return
         now = loop.time()
-        in_time = [t for t in tickets if t.deadline > now]
-        self._settle(in_time, lambda requests: self._predict(live, requests))
-        late = [t for t in tickets if t.deadline <= now]
-        self._settle(late, lambda requests: [prior_answer(live, r) for r in requests])
+        self._settle([t for t in tickets if t.deadline > now], lambda requests: self._predict(live, requests))
+        if late := [t for t in tickets if t.deadline <= now]:
+            self._settle(late, lambda requests: [prior_answer(live, r) for r in requests])
 
     def _settle(self, tickets: Sequence[_Ticket], predict: Callable[[list[RawRequest]], list[Answer]]) -> None:
         if not tickets:
@@ -145,7 +154,7 @@ class Batcher:
                 self._settle([ticket], predict)
             return
         for ticket, answer in zip(tickets, answers, strict=True):
-            ticket.future.set_result(answer)
+            ticket.done(answer)
 
     def _predict(self, live: Live, requests: Sequence[RawRequest]) -> list[Answer]:
         start = perf_counter()
@@ -156,7 +165,7 @@ class Batcher:
         self._observer.stage("features", features - start)
         self._observer.stage("models", perf_counter() - features)
         self._observer.batch_rows(len(X))
-        self._observer.corrections(int(predictions.corrected.sum()))
+        self._observer.corrections(int(np.count_nonzero(predictions.corrected)))
         for field, n in unseen.items():
             self._observer.unseen(field, n)
         return answers
@@ -223,4 +232,11 @@ def _ticket_rows(ticket: _Ticket) -> int:
 
 def _fail(tickets: Sequence[_Ticket], error: Exception) -> None:
     for ticket in tickets:
-        ticket.future.set_exception(error)
+        ticket.done(error)
+
+
+def _resolve(future: asyncio.Future[Answer], outcome: Answer | Exception) -> None:
+    if isinstance(outcome, Exception):
+        future.set_exception(outcome)
+    else:
+        future.set_result(outcome)

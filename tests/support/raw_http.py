@@ -48,6 +48,20 @@ def read(line: socket.socket) -> Reply | None:
     return Reply(answer.status, {name.lower(): value for name, value in answer.getheaders()}, body)
 
 
+def read_all(line: socket.socket, n: int) -> list[Reply]:
+    """The next `n` answers, which may lie in one packet; each must tell its length."""
+    answers = []
+    with line.makefile("rb") as stream:
+        for _ in range(n):
+            status = int(stream.readline().split()[1])
+            fields = iter(stream.readline, b"\r\n")
+            headers = {
+                k.decode().lower(): v.strip().decode() for k, _, v in (field.partition(b":") for field in fields)
+            }
+            answers.append(Reply(status, headers, stream.read(int(headers["content-length"]))))
+    return answers
+
+
 def closed(line: socket.socket) -> bool:
     """Whether the other side closes, without another byte."""
     try:

@@ -1,0 +1,126 @@
+"""The short way of a plain POST /predict answers what the ASGI way does, byte for byte, in every order of arrival."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.api.served import bid
+from tests.support.raw_http import Reply, closed, connect, get, post, read, read_all
+from tests.support.service_process import ServiceProcess, samples, serving_process
+
+BODY = json.dumps(bid()).encode()
+OTHER = json.dumps({**bid(), "id": "another"}).encode()
+WRONG = b'{"id": 1, "imp": []'
+LONG = BODY[:-1] + b" " * 70_000 + b"}"
+
+
+def ask(service: ServiceProcess, *requests: bytes) -> list[Reply]:
+    """Answers to requests sent together on one connection, in the order in which they came."""
+    with connect(service.port) as line:
+        line.sendall(b"".join(requests))
+        return read_all(line, len(requests))
+
+
+def chunked(body: bytes) -> bytes:
+    """A POST whose length is not told beforehand."""
+    chunks = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (body[:7], body[7:]) if part)
+    return b"POST /predict HTTP/1.1\r\nHost: pltv\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\n\r\n"
+
+
+@pytest.mark.parametrize("body", [BODY, WRONG, b"", b"null", b'{"id": "x"}'])
+def test_both_ways_give_the_same_bytes(shop_service: ServiceProcess, body: bytes) -> None:
+    """Status, headers and body of good answers and of problems."""
+    (direct,) = ask(shop_service, post("/predict", body, Content_Type="application/json"))
+    for unusual in (
+        chunked(body),
+        post("/predict?way=asgi", body),
+        post("/predict", gzip.compress(body), Content_Encoding="gzip"),
+        post("/predict", body, Content_Type="text/json"),
+    ):
+        (asgi,) = ask(shop_service, unusual)
+        assert (asgi.status, asgi.body) == (direct.status, direct.body)
+        assert {k: v for k, v in asgi.headers.items() if k != "connection"} == direct.headers
+
+
+def test_a_long_body_and_a_wrong_type_are_the_asgi_ways(shop_service: ServiceProcess) -> None:
+    """What the short way does not take is answered as ever."""
+    plain, long = ask(shop_service, post("/predict", BODY), post("/predict", LONG))
+    assert long.body == plain.body
+    (told,) = ask(shop_service, post("/predict", BODY, Content_Type="text/plain"))
+    assert (told.status, told.headers["content-type"]) == (415, "application/problem+json")
+
+
+def test_calls_sent_ahead_are_answered_in_their_order(shop_service: ServiceProcess) -> None:
+    """Plain and unusual ones, and other paths, mixed on one connection before the first answer is there."""
+    answers = ask(
+        shop_service,
+        post("/predict", BODY),
+        post("/predict", OTHER),
+        get("/health/live"),
+        chunked(BODY),
+        post("/predict", WRONG),
+        post("/predict", OTHER),
+    )
+    assert [answer.status for answer in answers] == [200, 200, 200, 200, 400, 200]
+    ids = [json.loads(answers[place].body)["id"] for place in (0, 1, 3, 5)]
+    assert ids == [bid()["id"], "another", bid()["id"], "another"]
+
+
+def test_a_body_in_pieces_is_one_body(shop_service: ServiceProcess) -> None:
+    """However it is cut."""
+    whole = post("/predict", BODY)
+    (expected,) = ask(shop_service, whole)
+    with connect(shop_service.port) as line:
+        for cut in (1, 40, len(whole) - len(BODY) + 1, len(whole) - 1):
+            line.sendall(whole[:cut])
+            shop_service.predict(bid())  # so that the pieces are read apart
+            line.sendall(whole[cut:])
+            answer = read(line)
+            assert answer is not None
+            assert answer.body == expected.body
+
+
+def test_who_wants_the_connection_closed_gets_it(shop_service: ServiceProcess) -> None:
+    """After a whole answer that says so; HTTP/1.0 too."""
+    for request in (
+        post("/predict", BODY, Connection="close"),
+        post("/predict", BODY).replace(b"HTTP/1.1", b"HTTP/1.0"),
+    ):
+        with connect(shop_service.port) as line:
+            line.sendall(request)
+            answer = read(line)
+            assert answer is not None
+            assert (answer.status, answer.headers["connection"]) == (200, "close")
+            assert closed(line)
+
+
+def test_a_caller_who_leaves_harms_nobody(shop_service: ServiceProcess) -> None:
+    """Gone before the answer: the next is served, and nothing is logged."""
+    for _ in range(20):
+        with connect(shop_service.port) as line:
+            line.sendall(post("/predict", BODY) * 3)
+    assert shop_service.predict(bid())["degraded"] == []
+    deadline = time.monotonic() + 60.0
+    while samples(shop_service.metrics(), "pltv_in_flight")[""] and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert samples(shop_service.metrics(), "pltv_in_flight")[""] == 0.0
+    assert "xception" not in shop_service.output
+
+
+def test_tokens_are_held_on_both_ways(shop: Path) -> None:
+    """401 without, 200 with, whichever way a call goes."""
+    known = hashlib.sha256(b"secret").hexdigest()
+    with serving_process(shop, PLTV_API_TOKENS=known) as service:
+        for request in (post("/predict", BODY), post("/predict?way=asgi", BODY)):
+            (refused,) = ask(service, request)
+            assert refused.status == 401
+            (wrong,) = ask(service, request.replace(b"Host: pltv", b"Host: pltv\r\nAuthorization: Bearer other"))
+            assert wrong.status == 401
+            (taken,) = ask(service, request.replace(b"Host: pltv", b"Host: pltv\r\nAuthorization: Bearer secret"))
+            assert taken.status == 200
