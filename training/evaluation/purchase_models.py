@@ -11,13 +11,16 @@ what they are fitted to is the histories themselves.
 
 from __future__ import annotations
 
+import contextlib
+import io
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from app.errors import InputError
+from app.errors import DataError, InputError
 from training.evaluation.ranking import Floats
 
 DAYS_A_WEEK = 7.0
@@ -98,12 +101,16 @@ class PurchaseModels:
         ------
         InputError
             The extra that these models need is not installed.
+        DataError
+            The histories leave a likelihood without a maximum, as those of customers who are all alike do.
         """
         bgnbd_class, gamma_gamma_class = _fitters()
         bgnbd, gamma_gamma = bgnbd_class(penalizer_coef=0.0), gamma_gamma_class(penalizer_coef=0.0)
-        bgnbd.fit(rfm.frequency, rfm.recency / DAYS_A_WEEK, rfm.age / DAYS_A_WEEK)
         paying = (rfm.frequency > 0) & (rfm.monetary > 0)  # a mean of 0 dollars has no likelihood
-        gamma_gamma.fit(rfm.frequency[paying], rfm.monetary[paying])
+        with _converging("BG/NBD"):
+            bgnbd.fit(rfm.frequency, rfm.recency / DAYS_A_WEEK, rfm.age / DAYS_A_WEEK)
+        with _converging("Gamma-Gamma"):
+            gamma_gamma.fit(rfm.frequency[paying], rfm.monetary[paying])
         named = [{str(k): float(v) for k, v in one.params_.items()} for one in (bgnbd, gamma_gamma)]
         return cls(named[0], named[1], bgnbd, gamma_gamma)
 
@@ -122,6 +129,17 @@ class PurchaseModels:
         """(n, n_horizons) expected US dollars within each horizon, days after the cut."""
         spend = self.expected_spend(rfm)
         return np.column_stack([self.expected_purchases(rfm, float(days)) * spend for days in horizons])
+
+
+@contextlib.contextmanager
+def _converging(model: str) -> Iterator[None]:
+    from lifetimes.utils import ConvergenceError
+
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):  # where it prints how the search went
+            yield
+    except ConvergenceError:
+        raise DataError(f"{model}: expected histories that its likelihood has a maximum on, found none") from None
 
 
 def _fitters() -> tuple[type, type]:
