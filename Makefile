@@ -1,4 +1,4 @@
-# What people type. `make help` lists the verbs; variables: PORT, ROWS, SEED, NAME, BUNDLE, ENGINE, BASE_IMAGE, BUILD_FLAGS, PYTEST_ARGS, BENCH_ARGS, SOAK_S, FUZZ_CASES.
+# What people type. `make help` lists the verbs; variables: PORT, ROWS, SEED, NAME, BUNDLE, ENGINE, BASE_IMAGE, BUILD_FLAGS, PYTEST_ARGS, BENCH_ARGS, LOADTEST_ARGS, HOST, SOAK_S, FUZZ_CASES.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
@@ -12,12 +12,15 @@ IMAGE  ?= pltv
 BUNDLE ?= $(if $(wildcard models/current/manifest.json),models/$(notdir $(realpath models/current)))
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+LOADTEST_ARGS ?=
+# Some shells export HOST as the machine's own name: from the environment only a URL is meant for us.
+LOADTEST_HOST = $(if $(filter command,$(origin HOST)),$(HOST),$(filter http://% https://%,$(HOST)))
 SOAK_S ?= 900
 FUZZ_CASES ?= 50000
 
 BIN := .venv/bin
 
-.PHONY: help setup serve test stress bench bench-peers lint format data train image lock clean
+.PHONY: help setup serve test stress bench bench-peers loadtest lint format data train image lock clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -47,6 +50,11 @@ bench-peers: ## the whole job beside FastAPI, tl2cgen, BentoML, MLServer and Lit
 	@scripts/serve.sh bundle
 	@loadtests/install-wrk.sh
 	@$(BIN)/python -m loadtests.peers $(BENCH_ARGS)
+
+loadtest: ## steady, ramp, spike and an open loop at 30 to 150 % of capacity, on HOST=http://… or a service of its own
+	@scripts/setup.sh load
+	@$(if $(LOADTEST_HOST),,scripts/serve.sh bundle)
+	@$(BIN)/python -m loadtests.loadtest $(if $(LOADTEST_HOST),--host $(LOADTEST_HOST)) $(LOADTEST_ARGS)
 
 lint: setup ## ruff, mypy, the import contracts, and that the lock names no host
 	$(BIN)/ruff check .
