@@ -19,7 +19,7 @@ from typing import Any, Final
 import redis
 import yaml
 
-from app.features.history import pack, parse_history
+from app.features.history import held_history, parse_history
 from app.features.layout import Layout
 from app.features.spec import Declaration
 from app.serving.near import MARKER_SHARE, NearTier
@@ -48,8 +48,8 @@ def measure(lines: Sequence[str], users: int = USERS) -> dict[str, float]:
     layout = Layout(Declaration.from_dict(yaml.safe_load(CONFIG.read_text(encoding="utf-8"))))
     bodies = [json.loads(line) for line in lines]
     histories = [h for h in (_history(body) for body in bodies) if h]
-    packed = [pack(layout, parse_history(layout, history)) for history in histories]
-    near_packed, near_parsed = near_entry_bytes(layout, packed)
+    packed = [parse_history(layout, history).packed for history in histories]
+    near_packed, near_parsed = near_entry_bytes(packed)
     sizes = {
         "bare_request_bytes": _mean([len(_compact(_bare(body))) for body in bodies]),
         "history_json_bytes": _mean([len(_compact(history)) for history in histories]),
@@ -62,12 +62,12 @@ def measure(lines: Sequence[str], users: int = USERS) -> dict[str, float]:
     return sizes
 
 
-def near_entry_bytes(layout: Layout, packed: Sequence[bytes]) -> tuple[float, float]:
+def near_entry_bytes(packed: Sequence[bytes]) -> tuple[float, float]:
     """What the near tier counts for an entry before and after its first hit."""
-    near = NearTier(layout, max_bytes=_NEAR_BYTES, ttl_s=3600, marker_ttl_s=3600)
+    near = NearTier(max_bytes=_NEAR_BYTES, ttl_s=3600, marker_ttl_s=3600)
     keys = [_digest(i) for i in range(len(packed))]
     for key, blob in zip(keys, packed, strict=True):
-        near.put(key, 1, blob)
+        near.put(key, held_history(blob))
     before = near.held_bytes / len(near)
     for key in keys:
         near.get(key)

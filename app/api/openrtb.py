@@ -21,6 +21,7 @@ HOUR_S: Final = 3600
 _Object = Mapping[str, Any]
 _Normalise = Callable[[str], str]
 _NOTHING: Final[_Object] = {}
+_HISTORY: Final = (b"user", b"ext", b"history")
 
 
 @dataclass(slots=True)
@@ -98,10 +99,7 @@ class Reader:
         InputError
             Naming the first field that is wrong.
         """
-        try:
-            bid = self._validate(body)
-        except ValidationError as error:
-            raise input_error(error, self.words) from None
+        bid, taken = self._validated(body)
         device, user, ext = bid.device or _NOTHING, bid.user or _NOTHING, bid.ext
         ts = ext.get("ts")
         if ts is None:
@@ -115,12 +113,26 @@ class Reader:
             request=self._request(bid),
             campaigns=campaigns,
             refused=refused,
-            history=self._history(user, ts, withheld),
+            history=self._history(user, taken, ts, withheld),
             withheld=withheld,
             identity=None if withheld else identity(device.get("ifa"), user.get("id"), user.get("buyeruid")),
             deadline_ms=ext.get("deadline_ms"),
             tmax_ms=bid.tmax,
         )
+
+    def _validated(self, body: bytes) -> tuple[Any, History | None]:
+        """The request, and the history where compiled code has read it: then the request has none."""
+        twin = self.layout.histories
+        taken = None if twin is None else twin.take(body, _HISTORY, b"null")
+        if taken is not None:
+            try:
+                return self._validate(taken[0]), taken[1]
+            except ValidationError:
+                pass  # what is wrong with it is told of the body as it came
+        try:
+            return self._validate(body), None
+        except ValidationError as error:
+            raise input_error(error, self.words) from None
 
     def _request(self, bid: Any) -> dict[str, Any]:
         columns: dict[str, Any] = {}
@@ -155,15 +167,17 @@ class Reader:
             valid.append(campaign)
         return valid, refused
 
-    def _history(self, user: _Object, ts: float, withheld: str | None) -> History | None:
+    def _history(self, user: _Object, taken: History | None, ts: float, withheld: str | None) -> History | None:
         ext = user.get("ext")
-        sent = ext.get("history") if ext else None
-        if sent is None:
+        sent: Any = ext.get("history") if taken is None and ext else None
+        if taken is None and sent is None:
             return None
-        as_of = whole_as_of(sent)
+        as_of = whole_as_of(sent) if taken is None else taken.as_of
         if as_of is not None and as_of > ts + HOUR_S:
             raise InputError("expected at most an hour after the request's time", "user.ext.history.as_of")
-        return None if withheld else parse_history(self.layout, sent)
+        if withheld:
+            return None
+        return parse_history(self.layout, sent) if taken is None else taken
 
 
 class Readers:

@@ -1,74 +1,145 @@
-"""Histories parsed by compiled code: the twin of `history.parse_history`, bit for bit, for the common shapes."""
+"""Histories in JSON, parsed by compiled code to the packed form: validation and `history.parse_history` in one pass."""
 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
 
-from app.features.history import History
+from app.features.history import FINGERPRINT_BYTES, History
 from app.features.layout import Layout
 from app.features.native import Library
 
-ROOM: Final = 4096  # numbers a history; a longer one is left to Python
-_SIZES: Final = ("n_numbers", "n_maps", "n_strings", "n_keyed")
-_OBJECTS: Final = ("number_names", "map_names", "string_names", "one")
-_TABLES: Final = ("nested", "temporal", "map_slots", "string_slots")
+Path = tuple[bytes, ...]
+AS_OF: Final = "as_of"
+_NUMBER, _TEXT, _MAP, _NESTED, _LIST, _AS_OF = range(6)  # as in histories.c
+_SHAPE_SIZES: Final = ("n_numbers", "n_texts", "n_segments", "n_numeric", "n_keyed")
+_SIZES: Final = ("n_fields", "n_maps", "n_nested", "n_lists", "n_buckets")
+_TABLES: Final = ("name_ends", "kinds", "places", "temporal", "maps", "nested", "lists", "keyed", "buckets")
+_KEYED_BYTES: Final = 32  # keyed_t of packed.h
 
 
-class _Shapes(ctypes.Structure):
+class _Shape(ctypes.Structure):
     _fields_ = (
-        [(n, ctypes.c_int64) for n in _SIZES]
-        + [(n, ctypes.py_object) for n in _OBJECTS]
+        [(n, ctypes.c_int64) for n in _SHAPE_SIZES]
+        + [(n, ctypes.c_void_p) for n in ("keyed", "slots")]
+        + [("fingerprint", ctypes.c_char_p)]
+    )
+
+
+class _Histories(ctypes.Structure):
+    _fields_ = (
+        [("shape", ctypes.c_void_p)]
+        + [(n, ctypes.c_int64) for n in _SIZES]
+        + [("names", ctypes.c_char_p)]
         + [(n, ctypes.c_void_p) for n in _TABLES]
     )
 
 
+class HistoryShape:
+    """What compiled code has to know of a layout to read its packed histories in place.
+
+    Parameters
+    ----------
+    layout : Layout
+
+    Attributes
+    ----------
+    address : int
+        Of the structure, which lives as long as this object.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        slots = np.full(len(layout.segments), -1, dtype=np.int64)
+        slots[list(layout.keyed_segments)] = np.arange(len(layout.keyed))
+        self._tables = np.array(layout.keyed_segments, dtype=np.int64), slots
+        sizes = (
+            len(layout.user_numbers), len(layout.user_texts), len(layout.segments), layout.n_numeric, len(layout.keyed)
+        )  # fmt: skip
+        fingerprint = bytes.fromhex(layout.fingerprint)[:FINGERPRINT_BYTES]
+        self._shape = _Shape(*sizes, *(t.ctypes.data for t in self._tables), fingerprint)
+        self.address = ctypes.addressof(self._shape)
+
+
 class HistoryTwin:
-    """A compiled parser of histories. One thread at a time.
+    """The compiled reader of histories. One thread at a time.
 
     Parameters
     ----------
     library : Library
         `features.so` of a bundle.
     layout : Layout
+    shape : HistoryShape
+        Of the layout.
     """
 
-    def __init__(self, library: Library, layout: Layout) -> None:
-        self._library = library
-        # With the interpreter lock held: it reads Python objects.
-        self._call: Any = ctypes.PyDLL(None, handle=library.dll._handle).pltv_history
-        self._call.restype = ctypes.py_object
-        self._call.argtypes = (
-            ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p,
-            ctypes.c_void_p,
-        )  # fmt: skip
-        self._text_names = layout.user_text_names
-        names = tuple(name for name, *_ in layout.numeric_shapes)
-        slots = {name: i for i, name in enumerate(layout.keyed_names)}
-        tables = (
-            [nested for _, nested, _ in layout.numeric_shapes], [temporal for *_, temporal in layout.numeric_shapes],
-            [slots.get(n, -1) for n in names], [slots.get(n, -1) for n in layout.string_names],
-        )  # fmt: skip
-        self._tables = [np.array(t, dtype=np.int64) for t in tables]
-        sizes = (len(layout.user_number_names), len(names), len(layout.string_names), len(slots))
-        self._shapes = _Shapes(
-            *sizes, layout.user_number_names, names, layout.string_names, 1.0, *(t.ctypes.data for t in self._tables)
+    def __init__(self, library: Library, layout: Layout, shape: HistoryShape) -> None:
+        self._library, self._shape = library, shape
+        # With the interpreter lock held: it makes Python objects.
+        dll = ctypes.PyDLL(None, handle=library.dll._handle)
+        self._parse: Any = dll.pltv_history
+        self._parse.restype = ctypes.py_object
+        self._parse.argtypes = (ctypes.c_void_p, ctypes.py_object, ctypes.py_object, ctypes.py_object)
+        self._sound: Any = dll.pltv_sound
+        self._sound.argtypes = (ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p)
+        self._room = np.empty(_KEYED_BYTES * len(layout.keyed) + 1, dtype=np.uint8)
+        self._tables = {name: np.array(t, dtype=np.int64) for name, t in zip(_TABLES, _tables(layout), strict=True)}
+        names = b"".join(name.encode() for name in _names(layout))
+        sizes = (len(self._tables[name]) for name in ("kinds", "maps", "nested", "lists", "buckets"))
+        self._histories = _Histories(
+            shape.address, *sizes, names, *(self._tables[name].ctypes.data for name in _TABLES)
         )
-        self._scalars = np.empty(len(layout.user_number_names) + len(layout.segments))
-        self._values, self._told = np.empty(2 * ROOM), np.zeros(2, dtype=np.int64)
-        counts = self._told.ctypes.data
-        self._places = self._scalars.ctypes.data, self._values.ctypes.data, ROOM, counts, counts + 8
-        self._address = ctypes.addressof(self._shapes)
+        self._address = ctypes.addressof(self._histories)
+        learn: Any = dll.pltv_history_names
+        learn.argtypes, learn.restype = (ctypes.c_void_p,), None
+        learn(self._address)
 
-    def parse(self, raw: Mapping[str, Any]) -> History | None:
-        """As `parse_history`; None where the shape is one that only Python reads."""
-        maps = self._call(self._address, raw, *self._places)
-        if maps is None:
-            return None
-        texts = tuple([raw.get(name) for name in self._text_names])
-        n_values, known = self._told.tolist()
-        values, scalars = self._values[:n_values].copy(), self._scalars.copy()
-        return History(scalars, texts, values, maps, raw.get("as_of"), not (known or any(t is not None for t in texts)))
+    def take(self, body: bytes, path: Path, stand_in: bytes) -> tuple[bytes, History] | None:
+        """Take the history out of a JSON body.
+
+        Parameters
+        ----------
+        body : bytes
+        path : tuple of bytes
+            The keys that lead to the history's object.
+        stand_in : bytes
+            JSON that is put in the history's place.
+
+        Returns
+        -------
+        (bytes, History) or None
+            What is left of the body, which is valid JSON exactly where the body is; None where the history is not
+            plainly valid, or there is none: then the whole body has to be validated.
+        """
+        found = self._parse(self._address, body, path, stand_in)
+        return None if found is None else (found[0], History(found[1], found[2], found[3]))
+
+    def sound(self, packed: bytes) -> bool:
+        """Whether a buffer is a packed history of this layout, its numbers and texts included."""
+        return bool(self._sound(self._address, packed, self._room.ctypes.data))
+
+
+def _names(layout: Layout) -> list[str]:
+    """The fields, by number."""
+    return [*layout.user_number_names, *layout.user_text_names, *(f.name for f in layout.ragged), AS_OF]
+
+
+def _tables(layout: Layout) -> tuple[Any, ...]:
+    names = _names(layout)
+    place = {name: i for i, name in enumerate(names)}
+    shapes = {name: (nested, temporal) for name, nested, temporal in layout.numeric_shapes}
+    n_numbers, n_texts = len(layout.user_numbers), len(layout.user_texts)
+    ragged = [_LIST if f.name not in shapes else _NESTED if f.nested else _MAP for f in layout.ragged]
+    buckets = 1 << (2 * len(names)).bit_length()
+    return (
+        np.cumsum([len(name.encode()) for name in names]),
+        [*[_NUMBER] * n_numbers, *[_TEXT] * n_texts, *ragged, _AS_OF],
+        [i if i < n_numbers else 0 for i in range(len(names))],
+        [name in shapes and shapes[name][1] for name in names],
+        [place[name] for name in shapes],
+        [place[name] for name, (nested, _) in shapes.items() if nested],
+        [place[name] for name in layout.string_names],
+        [place[name] for name in layout.keyed_names],
+        np.zeros(buckets),
+    )

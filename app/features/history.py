@@ -1,13 +1,15 @@
-"""A user's history: a mapping of raw fields enters, a canonical `History` leaves; `pack` writes its cache form.
+"""A user's history: a mapping of raw fields enters, a packed `History` leaves; `unpack` takes one apart again.
 
-A packed history is one buffer, little-endian, under the layout's fingerprint, before any vocabulary:
+A history is one buffer, little-endian, under the layout's fingerprint, before any vocabulary. It is what the caches
+keep and what the compiled twin of the features reads in place:
 
-    magic 4 · fingerprint 16 · as_of int64 · n_values uint32 · numbers float64[n_user_numbers]
-    · values float64[n_values] · counts int32[n_segments] · length of each text int32 · texts UTF-8
+    magic 4 · fingerprint 16 · as_of int64 · n_values uint32 · width 1 · known 1 · zeros 6
+    · numbers float64[n_user_numbers] · values float64[n_values]
+    · counts[n_segments] · length of each text · texts UTF-8
 
 The texts are the user's own (`layout.user_texts`), then the keys of every keyed field in order; their values lie in
-`values` already. A text's length counts code points, so that all are decoded at once; -1 is unknown. Every float64 lies
-on a multiple of 8 bytes.
+`values` already. Counts and lengths (in bytes) are unsigned integers of `width` bytes, 1 or 4, and kept one higher, so
+that 0 is unknown. Every float64 lies on a multiple of 8 bytes.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import numpy as np
 
@@ -24,16 +26,35 @@ from app.features.columns import ABSENT, FLOAT32_MAX, Floats
 from app.features.layout import Layout
 from app.features.ragged import segment_max, segment_sum
 
-MAGIC: Final = b"PLH1"  # the last byte is the format's version
+MAGIC: Final = b"PLH2"  # the last byte is the format's version
 FINGERPRINT_BYTES: Final = 16
 AS_OF_OFFSET: Final = len(MAGIC) + FINGERPRINT_BYTES  # little-endian int64, read by the compare-and-set script
-_HEADER: Final = struct.Struct("<4s16sqI")
+_HEADER: Final = struct.Struct("<4s16sqIB?6x")
 _NO_AS_OF: Final = -(2**63)
+_NARROW: Final = 255  # counts and lengths below it fit into one byte
 
 
 @dataclass(slots=True, eq=False)
 class History:
-    """What is known of a user, canonical and independent of the request, the time and the bundle. Never changed.
+    """What is known of a user, independent of the request, the time and the bundle. Never changed.
+
+    Parameters
+    ----------
+    packed : bytes
+    as_of : int or None
+        Unix seconds at which the history was true.
+    empty : bool
+        Whether nothing is known at all: a known new user.
+    """
+
+    packed: bytes
+    as_of: int | None
+    empty: bool
+
+
+@dataclass(slots=True, eq=False)
+class Content:
+    """A history taken apart, in canonical form.
 
     Parameters
     ----------
@@ -45,40 +66,32 @@ class History:
         Segment by segment.
     maps : tuple of (dict of str to float, or None), one per layout.keyed
         Outer value by key (1.0 in a list of strings), in the order of `values`; None where the field is unknown.
-        `assemble` clips what is looked up, so that a number as written serves.
-    as_of : int or None
-        Unix seconds at which the history was true.
-    empty : bool
-        Whether nothing is known at all: a known new user.
     """
 
     scalars: Floats
     texts: tuple[str | None, ...]
     values: Floats
     maps: tuple[dict[str, float] | None, ...]
-    as_of: int | None
-    empty: bool
 
 
 def parse_history(layout: Layout, raw: Mapping[str, Any]) -> History:
-    """Bring a validated history to canonical form.
+    """Bring a validated history to canonical form. The compiled twin (`app.features.histories`) does the same to JSON.
 
     Parameters
     ----------
     layout : Layout
     raw : mapping of field name to value
         Numbers, texts, dicts or sequences of (key, value) pairs, lists of str; a nested field maps to dicts or pairs
-        again. None anywhere means unknown. `as_of` is optional.
+        again. None anywhere means unknown. `as_of` (int) is optional.
 
     Returns
     -------
     History
     """
-    found: History | None = None if layout.parse is None else layout.parse(raw)
-    return _parse(layout, raw) if found is None else found
+    return _pack(layout, _parse(layout, raw), raw.get("as_of"))
 
 
-def _parse(layout: Layout, raw: Mapping[str, Any]) -> History:
+def _parse(layout: Layout, raw: Mapping[str, Any]) -> Content:
     get = raw.get
     maps: dict[str, dict[str, Any]] = {}
     counts: list[int] = []
@@ -97,6 +110,8 @@ def _parse(layout: Layout, raw: Mapping[str, Any]) -> History:
             entries, numbers = _flatten(entries, temporal)
             inner_counts.append(len(numbers))
             inner += numbers
+        else:
+            entries = {k: v for k, v in entries.items() if v is not None and v == v}
         maps[name] = entries
         counts.append(len(entries))
         outer += entries.values()
@@ -110,19 +125,12 @@ def _parse(layout: Layout, raw: Mapping[str, Any]) -> History:
         entries.pop(None, None)
         counts.append(len(entries))
     outer += inner
-    values = canonical(np.array(outer, dtype=np.float64))
-    if np.isnan(values).any():  # null entries are rare: the common path pays for one check only
-        return _parse(layout, _without_nulls(layout, raw))
     own: list[Any] = [get(name) for name in layout.user_number_names]
-    texts = tuple([get(name) for name in layout.user_text_names])
-    known = bool(maps) or any(n is not None and n == n for n in own) or texts.count(None) < len(texts)
-    return History(
+    return Content(
         scalars=canonical(np.array(own + counts, dtype=np.float64)),
-        texts=texts,
-        values=values,
+        texts=tuple([get(name) for name in layout.user_text_names]),
+        values=canonical(np.array(outer, dtype=np.float64)),
         maps=tuple([maps.get(name) for name in layout.keyed_names]),
-        as_of=get("as_of"),
-        empty=not known,
     )
 
 
@@ -148,86 +156,108 @@ def _numbers(entries: Any) -> list[float]:
     return [v for v in mapping.values() if v is not None and v == v]
 
 
-def _without_nulls(layout: Layout, raw: Mapping[str, Any]) -> dict[str, Any]:
-    """The same history with null and NaN entries of its maps dropped."""
-    clean = dict(raw)
-    for field in layout.ragged:
-        value = raw.get(field.name)
-        if value is not None and field.kind != "strings" and not field.nested:
-            clean[field.name] = {k: v for k, v in dict(value).items() if v is not None and v == v}
-    return clean
-
-
-def pack(layout: Layout, history: History) -> bytes:
-    """One buffer that `unpack` turns back into the same history, bit for bit."""
-    texts = [*history.texts, *(k for entries in history.maps if entries is not None for k in entries)]
+def _known(layout: Layout, content: Content) -> bool:
     n_numbers = len(layout.user_numbers)
-    as_of = _NO_AS_OF if history.as_of is None else history.as_of
-    return b"".join(
+    numbers, counts = content.scalars[:n_numbers], content.scalars[n_numbers:]
+    return bool((numbers == numbers).any() or (counts >= 0).any()) or content.texts.count(None) < len(content.texts)
+
+
+def _pack(layout: Layout, content: Content, as_of: int | None) -> History:
+    keys = [k for entries in content.maps if entries is not None for k in entries]
+    texts = [None if t is None else t.encode() for t in (*content.texts, *keys)]
+    n_numbers = len(layout.user_numbers)
+    counts = content.scalars[n_numbers:].astype(np.int64)
+    lengths = np.array([ABSENT if t is None else len(t) for t in texts], dtype=np.int64)
+    width = 1 if max(counts.max(initial=0), lengths.max(initial=0)) < _NARROW else 4
+    known, stamp = _known(layout, content), _NO_AS_OF if as_of is None else as_of
+    packed = b"".join(
         (
-            _HEADER.pack(MAGIC, _fingerprint(layout), as_of, len(history.values)),
-            history.scalars[:n_numbers].tobytes(),
-            history.values.tobytes(),
-            history.scalars[n_numbers:].astype("<i4").tobytes(),
-            np.array([-1 if t is None else len(t) for t in texts], dtype="<i4").tobytes(),
-            "".join(t for t in texts if t is not None).encode(),
+            _HEADER.pack(MAGIC, _fingerprint(layout), stamp, len(content.values), width, known),
+            content.scalars[:n_numbers].tobytes(),
+            content.values.tobytes(),
+            (counts + 1).astype(f"<u{width}").tobytes(),
+            (lengths + 1).astype(f"<u{width}").tobytes(),
+            *(t for t in texts if t is not None),
         )
     )
+    return History(packed, as_of, not known)
 
 
-def packed_as_of(blob: bytes) -> int | None:
-    """The `as_of` of a packed history in unix seconds, read from its header alone.
+def held_history(packed: bytes) -> History:
+    """The history of a buffer that this process has packed, or checked, itself.
 
     Raises
     ------
     ValueError
         The buffer is no packed history.
     """
-    if len(blob) < _HEADER.size or blob[: len(MAGIC)] != MAGIC:
-        raise ValueError(f"packed history: expected the header {MAGIC!r}, received {len(blob)} other bytes")
-    as_of: int = _HEADER.unpack_from(blob)[2]
-    return None if as_of == _NO_AS_OF else as_of
+    if len(packed) < _HEADER.size or packed[: len(MAGIC)] != MAGIC:
+        raise ValueError(f"packed history: expected the header {MAGIC!r}, received {len(packed)} other bytes")
+    _, _, as_of, _, _, known = _HEADER.unpack_from(packed)
+    return History(packed, None if as_of == _NO_AS_OF else as_of, not known)
 
 
-def unpack(layout: Layout, blob: bytes) -> History:
-    """The history of a packed buffer.
+def read_history(layout: Layout, packed: bytes) -> History:
+    """The history of a buffer from elsewhere, every part of it checked.
 
     Raises
     ------
     ValueError
-        In one line: a foreign or older format, another declaration, a truncated buffer.
+        In one line: a foreign or older format, another declaration, a truncated or damaged buffer.
     """
-    as_of = packed_as_of(blob)
-    _, fingerprint, _, n_values = _HEADER.unpack_from(blob)
+    history = held_history(packed)
+    if layout.histories is None:
+        unpack(layout, packed)
+    elif not layout.histories.sound(packed):
+        unpack(layout, packed)  # which says why
+        raise ValueError(f"packed history: truncated or damaged, {len(packed)} bytes")
+    return history
+
+
+def unpack(layout: Layout, packed: bytes) -> Content:
+    """What a packed history holds.
+
+    Raises
+    ------
+    ValueError
+        As `read_history`.
+    """
+    history = held_history(packed)
+    _, fingerprint, _, n_values, width, _ = _HEADER.unpack_from(packed)
     if fingerprint != _fingerprint(layout):
         raise ValueError("packed history: written under another declaration")
     try:
-        return _read(layout, blob, n_values, as_of)
-    except (ValueError, IndexError, OverflowError, StopIteration) as fault:
-        raise ValueError(f"packed history: truncated or damaged, {len(blob)} bytes") from fault
+        content = _read(layout, packed, n_values, width)
+    except (ValueError, IndexError, StopIteration) as fault:
+        raise ValueError(f"packed history: truncated or damaged, {len(packed)} bytes") from fault
+    if _known(layout, content) == history.empty:
+        raise ValueError("packed history: damaged, it says otherwise of whether anything is known")
+    return content
 
 
-def _read(layout: Layout, blob: bytes, n_values: int, as_of: int | None) -> History:
+def _read(layout: Layout, packed: bytes, n_values: int, width: int) -> Content:
+    if width not in (1, 4):
+        raise ValueError
     n_numbers, n_segments, n_own = len(layout.user_numbers), len(layout.segments), len(layout.user_texts)
-    numbers = np.frombuffer(blob, "<f8", n_numbers, _HEADER.size)
-    at = _HEADER.size + 8 * n_numbers
-    values = np.frombuffer(blob, "<f8", n_values, at)
-    at += 8 * n_values
-    counts = np.frombuffer(blob, "<i4", n_segments, at)
-    at += 4 * n_segments
+    floats = np.frombuffer(packed, "<f8", n_numbers + n_values, _HEADER.size)
+    numbers, values = floats[:n_numbers], floats[n_numbers:]
+    at = _HEADER.size + floats.nbytes
+    counts = np.frombuffer(packed, f"<u{width}", n_segments, at).astype(np.int64) - 1
+    at += width * n_segments
     sizes: list[int] = counts.tolist()
     keyed = [sizes[i] for i in layout.keyed_segments]
-    lengths: list[int] = np.frombuffer(blob, "<i4", n_own + sum([n for n in keyed if n > 0]), at).tolist()
-    texts = _cut(blob[at + 4 * len(lengths) :].decode(), lengths)
-    if sum([n for n in sizes[: layout.n_numeric] if n > 0]) != n_values or min(sizes, default=0) < ABSENT:
+    n_texts = n_own + sum([n for n in keyed if n > 0])
+    lengths = np.frombuffer(packed, f"<u{width}", n_texts, at).astype(np.int64) - 1
+    texts = _cut(packed[at + width * n_texts :], lengths.tolist())
+    if sum([n for n in sizes[: layout.n_numeric] if n > 0]) != n_values or None in texts[n_own:]:
         raise ValueError
-    own = tuple(texts[:n_own])
-    known = max(sizes, default=ABSENT) >= 0 or bool((numbers == numbers).any()) or own.count(None) < n_own
+    if np.isinf(numbers).any() or not np.isfinite(values).all():
+        raise ValueError
     maps = _maps(layout, sizes, keyed, values.tolist(), texts[n_own:])
-    return History(np.concatenate((numbers, counts)), own, values, tuple(maps), as_of, not known)
+    return Content(np.concatenate((numbers, counts)), tuple(texts[:n_own]), values, tuple(maps))
 
 
-def _cut(text: str, lengths: Sequence[int]) -> list[str | None]:
+def _cut(text: bytes, lengths: Sequence[int]) -> list[str | None]:
     """The texts that lie one behind the other, None for each length below 0."""
     out: list[str | None] = []
     start = 0
@@ -235,7 +265,7 @@ def _cut(text: str, lengths: Sequence[int]) -> list[str | None]:
         if length < 0:
             out.append(None)
         else:
-            out.append(text[start : start + length])
+            out.append(text[start : start + length].decode())
             start += length
     if start != len(text):
         raise ValueError
@@ -243,7 +273,7 @@ def _cut(text: str, lengths: Sequence[int]) -> list[str | None]:
 
 
 def _maps(
-    layout: Layout, sizes: Sequence[int], keyed: Sequence[int], values: Sequence[float], keys: Sequence[str | None]
+    layout: Layout, sizes: Sequence[int], keyed: Sequence[int], values: Sequence[float], keys: Sequence[Any]
 ) -> list[dict[str, float] | None]:
     starts = list(accumulate([n if n > 0 else 0 for n in sizes[: layout.n_numeric]], initial=0))
     out: list[dict[str, float] | None] = []
@@ -252,7 +282,7 @@ def _maps(
         if count < 0:
             out.append(None)
             continue
-        own = cast("Sequence[str]", keys[at : at + count])
+        own = keys[at : at + count]
         at += count
         if segment < layout.n_numeric:
             out.append(dict(zip(own, values[starts[segment] : starts[segment] + count], strict=True)))

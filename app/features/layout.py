@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from app.features.spec import CLOCK_KEYS, TEXTS, Declaration, Field, Lookup
+
+if TYPE_CHECKING:
+    from app.features.histories import HistoryTwin
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +49,13 @@ class Layout:
         Lookups by a key of the request (or the clock), and by a key of the campaign.
     keyed : tuple of Field
         Ragged fields whose keys are needed, because something is looked up in them.
-    parse : callable or None
-        The compiled parser of histories, where a bundle's library brings one (`app.features.histories`).
+    histories : HistoryTwin or None
+        The compiled reader of histories, where a bundle's library brings one.
     """
 
     def __init__(self, declaration: Declaration) -> None:
         self.declaration = declaration
-        self.parse: Callable[[Mapping[str, Any]], Any] | None = None
+        self.histories: HistoryTwin | None = None
         request, campaign, user = (declaration.scope(s) for s in ("request", "campaign", "user"))
         self.request_numbers, self.request_texts = _numbers(request), _texts(request)
         self.campaign_numbers, self.campaign_texts = _numbers(campaign), _texts(campaign)

@@ -7,6 +7,7 @@ table, a cohort, a version number) is worked out here once and remembered.
 from __future__ import annotations
 
 import ctypes
+import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from app.features.columns import Floats, Ints, hour_key
 from app.features.encoders import MISSING_CODE, UNSEEN, TextEncoder
+from app.features.histories import HistoryShape
 from app.features.native import Library
 from app.features.parsing import RawRequest, unknown_history
 from app.features.scalars import month_start, version_number
@@ -24,16 +26,17 @@ if TYPE_CHECKING:
     from app.features.matrix import FeaturePlan
 
 MOST_REMEMBERED: Final = 16_384  # texts a column; whoever sends more distinct ones pays for working them out
-_SIZES: Final = ("n_request_numbers", "n_request_texts", "n_user_numbers", "n_cohort_keys")
+_SIZES: Final = ("n_request_numbers", "n_request_texts", "n_cohort_keys")
 _OBJECTS: Final = (
-    "request_numbers", "request_texts", "campaign_numbers", "campaign_texts", "user_lookup_keys", "row_lookup_keys",
-    "hours", "weekdays", "user_memos", "row_memos", "parsed_memos", "cohort_memos", "unknown",
+    "attributes", "request_numbers", "request_texts", "campaign_numbers", "campaign_texts", "user_lookup_keys",
+    "row_lookup_keys", "hours", "weekdays", "user_memos", "row_memos", "parsed_memos", "cohort_memos", "unknown",
 )  # fmt: skip
 _TABLES: Final = (
     "user_lookup_slots", "user_lookup_clock", "row_lookup_slots", "user_columns", "row_columns", "parsed_columns",
     "cohort_of_user", "cohort_columns", "cohort_sizes", "cohort", "user_missing", "row_missing", "user_unseen",
     "row_unseen",
 )  # fmt: skip
+_ATTRIBUTES: Final = tuple(map(sys.intern, ("now", "state", "request", "campaigns", "history", "packed")))
 
 
 class Memo(dict[str, Any]):
@@ -59,7 +62,7 @@ class _Objects(ctypes.Structure):
     _fields_ = (
         [(n, ctypes.c_int64) for n in _SIZES]
         + [(n, ctypes.py_object) for n in _OBJECTS]
-        + [(n, ctypes.c_void_p) for n in _TABLES]
+        + [(n, ctypes.c_void_p) for n in (*_TABLES, "shape")]
     )
 
 
@@ -73,10 +76,12 @@ class RequestTwin:
     plan : FeaturePlan
     tables : int
         Address of the plan's own structure (`app.features.twin`).
+    shape : HistoryShape
+        Of the plan's layout.
     """
 
-    def __init__(self, library: Library, plan: FeaturePlan, tables: int) -> None:
-        self._library = library
+    def __init__(self, library: Library, plan: FeaturePlan, tables: int, shape: HistoryShape) -> None:
+        self._library, self._shape = library, shape
         # With the interpreter lock held: it reads Python objects.
         self._call: Any = ctypes.PyDLL(None, handle=library.dll._handle).pltv_requests
         self._call.restype = ctypes.c_int
@@ -87,7 +92,8 @@ class RequestTwin:
         self._plan = tables
         self._n_features = len(plan.names)
         self._tables = {name: np.array(t, dtype=np.int64) for name, t in zip(_TABLES, _tables(plan), strict=True)}
-        self._objects = _Objects(*_sizes(plan), *_objects(plan), *(self._tables[name].ctypes.data for name in _TABLES))
+        addresses = (self._tables[name].ctypes.data for name in _TABLES)
+        self._objects = _Objects(*_sizes(plan), *_objects(plan), *addresses, shape.address)
         self._address = ctypes.addressof(self._objects)
         self._fields = (
             *(plan.layout.texts[c].name for c in plan.user_encoder.columns),
@@ -113,7 +119,7 @@ class RequestTwin:
 def _sizes(plan: FeaturePlan) -> tuple[int, ...]:
     layout, ranks = plan.layout, plan.ranks
     n_keys = 0 if ranks is None else len(ranks.keys)
-    return len(layout.request_numbers), len(layout.request_texts), len(layout.user_numbers), n_keys
+    return len(layout.request_numbers), len(layout.request_texts), n_keys
 
 
 def _objects(plan: FeaturePlan) -> tuple[Any, ...]:
@@ -123,7 +129,7 @@ def _objects(plan: FeaturePlan) -> tuple[Any, ...]:
     parsed = [version_number] * len(plan.scalars.versions) + [month_start] * len(plan.scalars.months)
     cohorts = () if ranks is None else tuple(Memo(ranks.id_of(k)) for k in range(len(ranks.keys)))
     return (
-        layout.request_number_names, layout.request_text_names, layout.campaign_number_names,
+        _ATTRIBUTES, layout.request_number_names, layout.request_text_names, layout.campaign_number_names,
         layout.campaign_text_names, tuple(k.key for k in layout.user_lookups), tuple(k.key for k in layout.row_lookups),
         hours, weekdays, _row_memos(plan.user_encoder), _row_memos(plan.row_encoder), tuple(map(Memo, parsed)), cohorts,
         unknown_history(layout),

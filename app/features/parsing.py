@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from app.features.columns import NOT_FOUND, Columns, Floats, Texts, hour_key
-from app.features.history import History, canonical, parse_history
+from app.features.history import Content, History, canonical, parse_history, unpack
 from app.features.layout import Layout
 from app.features.spec import HistoryState
 
@@ -74,7 +74,7 @@ def assemble(layout: Layout, requests: Sequence[RawRequest]) -> Columns:
         Users in the order of the requests, rows in the order of their campaigns, values user by user.
     """
     unknown = unknown_history(layout)
-    histories = [r.history or unknown for r in requests]
+    histories = [unpack(layout, (r.history or unknown).packed) for r in requests]
     campaigns = [c for r in requests for c in r.campaigns]
     n_users, n_rows = len(requests), len(campaigns)
     user, row = _user_records(layout, requests, histories), _row_records(layout, requests, histories, n_rows)
@@ -107,7 +107,7 @@ def unknown_history(layout: Layout) -> History:
     return parse_history(layout, {})
 
 
-def _user_records(layout: Layout, requests: Sequence[RawRequest], histories: Sequence[History]) -> Floats:
+def _user_records(layout: Layout, requests: Sequence[RawRequest], histories: Sequence[Content]) -> Floats:
     """(n_users, …) now, state, numbers, counts and lookups of each user, one below the other."""
     names, plan = layout.request_number_names, layout.user_lookup_plan
     first = 2 + len(names)
@@ -123,7 +123,7 @@ def _user_records(layout: Layout, requests: Sequence[RawRequest], histories: Seq
     return records
 
 
-def _row_records(layout: Layout, requests: Sequence[RawRequest], histories: Sequence[History], n_rows: int) -> Floats:
+def _row_records(layout: Layout, requests: Sequence[RawRequest], histories: Sequence[Content], n_rows: int) -> Floats:
     """(n_rows, …) campaign numbers and lookups of each row."""
     names, plan = layout.campaign_number_names, layout.row_lookup_plan
     records = np.array(

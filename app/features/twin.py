@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.features.columns import Columns, Floats, Ints
-from app.features.histories import HistoryTwin
+from app.features.histories import HistoryShape, HistoryTwin
 from app.features.native import Library, address
 from app.features.objects import RequestTwin
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from app.features.matrix import FeaturePlan
 
 LIBRARY: Final = "features.so"
-INTERFACE: Final = 1  # PLTV_INTERFACE of features.h
+INTERFACE: Final = 2  # PLTV_INTERFACE of features.h
 STATISTICS: Final = ("count", "sum", "mean", "max", "min", "std", "entropy", "top_share")  # as in features.c
 _PLAN_SIZES: Final = (
     "n_numbers", "n_versions", "n_months", "n_segments", "n_numeric", "n_aggregates", "n_user_lookups",
@@ -49,7 +49,7 @@ class Twin:
     path : Path
         `features.so` of a bundle.
     plan : FeaturePlan
-        Whose tables it reads; kept alive by the twin. Its layout gets the compiled parser of histories.
+        Whose tables it reads; kept alive by the twin. Its layout gets the compiled reader of histories.
 
     Attributes
     ----------
@@ -78,8 +78,9 @@ class Twin:
         self._tables = _tables(plan)  # the structure holds bare addresses
         self._plan = _Plan(**_sizes(plan), **{name: t.ctypes.data for name, t in self._tables.items()})
         self._plan_address = ctypes.addressof(self._plan)
-        self.requests = RequestTwin(self._library, plan, self._plan_address)
-        plan.layout.parse = HistoryTwin(self._library, plan.layout).parse
+        shape = HistoryShape(plan.layout)
+        self.requests = RequestTwin(self._library, plan, self._plan_address, shape)
+        plan.layout.histories = HistoryTwin(self._library, plan.layout, shape)
 
     def accepts(self, columns: Columns) -> bool:
         """Whether the rows stand in the order of their users, as the parsers leave them."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from app.errors import StoreUnavailable
-from app.features.history import History, pack, packed_as_of, unpack
+from app.features.history import History, read_history
 from app.features.layout import Layout
 from app.features.spec import HistoryState
 from app.serving.breaker import Breaker
@@ -24,7 +24,7 @@ from app.serving.remote import STORED, RedisTier
 from app.serving.writing import BackgroundWrites
 
 _FEED_MARGIN_S = 60.0
-_SLICE = 64  # histories written in one command: some milliseconds of packing
+_SLICE = 64  # histories written in one command
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ class HistoryCache:
     ) -> None:
         self._unshared = redis_url is None and not alone
         self._layout, self._max_age, self._observer = layout, max_age_s, telemetry
-        self._near = NearTier(layout, max_bytes=near_bytes, ttl_s=near_ttl_s, marker_ttl_s=max_age_s)
+        self._near = NearTier(max_bytes=near_bytes, ttl_s=near_ttl_s, marker_ttl_s=max_age_s)
         self._remote: RedisTier | None = None
         if redis_url is not None:
             self._remote = RedisTier(
@@ -185,9 +185,8 @@ class HistoryCache:
         stored = self._near.as_of(key)
         if stored is not None and stored >= history.as_of:
             return
-        blob = pack(self._layout, history)
-        if self._near.put(key, history.as_of, blob) and self._remote is not None:
-            self._writes.add(key, blob)
+        if self._near.put(key, history) and self._remote is not None:
+            self._writes.add(key, history.packed)
 
     async def store(self, items: Sequence[tuple[bytes, History]]) -> list[bool]:
         """Store histories, confirmed by Redis where there is one.
@@ -244,13 +243,12 @@ class HistoryCache:
             raise StoreUnavailable("several workers share no history store: expected PLTV_REDIS_URL to be set")
 
     async def _store(self, items: Sequence[tuple[bytes, History]]) -> list[bool]:
-        packed = [(key, pack(self._layout, history)) for key, history in items]
         if self._remote is None:
-            return [self._near.put(key, _as_of(blob), blob) for key, blob in packed]
-        verdicts = await self._remote.swap(packed)
-        for (key, blob), (verdict, _) in zip(packed, verdicts, strict=True):
+            return [self._near.put(key, history) for key, history in items]
+        verdicts = await self._remote.swap([(key, history.packed) for key, history in items])
+        for (key, history), (verdict, _) in zip(items, verdicts, strict=True):
             if verdict == STORED:
-                self._near.drop(key, _as_of(blob))  # the next reader fetches it; bulk loads displace nobody
+                self._near.drop(key, history.as_of or 0)  # the next reader fetches it; bulk loads displace nobody
         return [verdict == STORED for verdict, _ in verdicts]
 
     def _read(self, key: bytes, value: bytes, now: float) -> tuple[Found, str]:
@@ -259,12 +257,12 @@ class HistoryCache:
             self._near.erase(key, erased_at)
             return NOTHING, "erased"
         try:
-            history = unpack(self._layout, value)
+            history = read_history(self._layout, value)
         except ValueError:
             return NOTHING, "corrupt"
         if history.as_of is None or now - history.as_of > self._max_age:
             return NOTHING, "stale"
-        if not self._near.put(key, history.as_of, value):
+        if not self._near.put(key, history):
             return self._newer(key, now)
         return _found(history, "redis"), "hit"
 
@@ -275,10 +273,3 @@ class HistoryCache:
 
 def _found(history: History, source: Literal["near", "redis"]) -> Found:
     return Found(history, HistoryState.NEW if history.empty else HistoryState.PRESENT, source, history.as_of)
-
-
-def _as_of(blob: bytes) -> int:
-    as_of = packed_as_of(blob)
-    if as_of is None:
-        raise ValueError("store: expected histories with an as_of")
-    return as_of

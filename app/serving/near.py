@@ -1,44 +1,27 @@
-"""The near tier: packed histories of this process, bounded in bytes, least recently used out first.
+"""The near tier: histories of this process, bounded in bytes, least recently used out first.
 
-An entry is the packed buffer. At its first hit the parsed history is put beside it, and its bytes are counted too:
-unpacking costs a hundred times a hit, holding the parsed form five times the bytes, and most entries are never hit.
-Outcomes told to the observer: `hit`, `miss`, `stale` (older than the maximum age).
+An entry is the packed buffer, which the features are computed from in place: nothing is parsed at a hit, and nothing
+is held beside it. Outcomes told to the observer: `hit`, `miss`, `stale` (older than the maximum age).
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from sys import getsizeof
 from typing import Final
 
-from cachetools import LRUCache
+from app.features.history import History
+from app.serving.lru import Lru
 
-from app.features.history import History, unpack
-from app.features.layout import Layout
-
-# What an entry takes beside its buffer: key, record, `as_of`, expiry and its places in the cache's three dictionaries.
+# What an entry takes beside its buffer: key, tuple, `as_of`, expiry and its place in the dictionary.
 # Measured with tracemalloc at 20,000 entries of 100 bytes; tests/serving/test_near.py measures it again.
-ENTRY_BYTES: Final = 560
-MARKER_BYTES: Final = 460
-PARSED_BYTES: Final = 1000
-KEY_BYTES: Final = getsizeof("") + getsizeof(0.0)  # of a map, beside its characters
+ENTRY_BYTES: Final = 330
+MARKER_BYTES: Final = 280
 MARKER_SHARE: Final = 8  # one part in eight is kept for erasure markers, so that histories cannot push them out
 
-
-@dataclass(slots=True)
-class _Entry:
-    as_of: int
-    blob: bytes
-    expires: float
-    history: History | None = None
-
-
-@dataclass(slots=True)
-class _Marker:
-    erased_at: int
-    expires: float
+# Plain tuples of plain values: the garbage collector stops looking at them, however many there are.
+_Entry = tuple[bytes, int, bool, float]  # packed, as_of, empty, expires
+_Marker = tuple[int, float]  # erased_at, expires
 
 
 class NearTier:
@@ -46,7 +29,6 @@ class NearTier:
 
     Parameters
     ----------
-    layout : Layout
     max_bytes : int
         Of everything it holds.
     ttl_s : float
@@ -59,18 +41,16 @@ class NearTier:
 
     def __init__(
         self,
-        layout: Layout,
         *,
         max_bytes: int,
         ttl_s: float,
         marker_ttl_s: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._layout = layout
         self._ttl, self._marker_ttl, self._clock = ttl_s, marker_ttl_s, clock
         marker_bytes = max_bytes // MARKER_SHARE
-        self._entries: LRUCache[bytes, _Entry] = LRUCache(max_bytes - marker_bytes, _entry_bytes)
-        self._markers: LRUCache[bytes, _Marker] = LRUCache(marker_bytes, lambda _: MARKER_BYTES)
+        self._entries: Lru[bytes, _Entry] = Lru(max_bytes - marker_bytes, _entry_bytes)
+        self._markers: Lru[bytes, _Marker] = Lru(marker_bytes, lambda _: MARKER_BYTES)
 
     def __len__(self) -> int:
         """Number of histories."""
@@ -79,75 +59,63 @@ class NearTier:
     @property
     def held_bytes(self) -> int:
         """What it holds, markers included."""
-        return int(self._entries.currsize + self._markers.currsize)
+        return self._entries.held_bytes + self._markers.held_bytes
 
     def get(self, key: bytes) -> History | None:
         """The history, None where there is none or its time is over."""
         entry = self._entries.get(key)
         if entry is None:
             return None
-        if entry.expires <= self._clock():
-            del self._entries[key]
+        packed, as_of, empty, expires = entry
+        if expires <= self._clock():
+            self._entries.pop(key)
             return None
-        return entry.history if entry.history is not None else self._parse(key, entry)
+        return History(packed, as_of, empty)
 
     def as_of(self, key: bytes) -> int | None:
         """The time of a stored history, None where there is none."""
         entry = self._entries.get(key)
-        return None if entry is None or entry.expires <= self._clock() else entry.as_of
+        return None if entry is None or entry[3] <= self._clock() else entry[1]
 
-    def put(self, key: bytes, as_of: int, blob: bytes) -> bool:
-        """Store a packed history; False where a newer one is stored, or the user was erased at `as_of` or later."""
+    def put(self, key: bytes, history: History) -> bool:
+        """Store a history; False where a newer one is stored, or the user was erased at its `as_of` or later.
+
+        Raises
+        ------
+        ValueError
+            It has no `as_of`.
+        """
+        as_of = history.as_of
+        if as_of is None:
+            raise ValueError("near tier: expected a history with an as_of")
         marker = self._markers.get(key)
-        if marker is not None and marker.erased_at >= as_of and marker.expires > self._clock():
+        if marker is not None and marker[0] >= as_of and marker[1] > self._clock():
             return False
         stored = self.as_of(key)
         if stored is not None and stored > as_of:
             return False
-        entry = _Entry(as_of, blob, self._clock() + self._ttl)
-        if _entry_bytes(entry) <= self._entries.maxsize:
-            self._entries[key] = entry
-        else:
-            self._entries.pop(key, None)
+        self._entries.put(key, (history.packed, as_of, history.empty, self._clock() + self._ttl))
         return True
 
     def erase(self, key: bytes, erased_at: int) -> None:
         """Forget a user, and refuse whatever is as old as the erasure (unix seconds) or as what was stored."""
-        entry = self._entries.pop(key, None)
+        entry, marker = self._entries.pop(key), self._markers.get(key)
         if entry is not None:
-            erased_at = max(erased_at, entry.as_of)
-        marker = self._markers.get(key)
+            erased_at = max(erased_at, entry[1])
         if marker is not None:
-            erased_at = max(erased_at, marker.erased_at)
-        if self._markers.maxsize >= MARKER_BYTES:
-            self._markers[key] = _Marker(erased_at, self._clock() + self._marker_ttl)
+            erased_at = max(erased_at, marker[0])
+        self._markers.put(key, (erased_at, self._clock() + self._marker_ttl))
 
     def drop(self, key: bytes, as_of: int) -> None:
         """Forget a history of `as_of` or older, so that it is read from Redis again."""
         entry = self._entries.get(key)
-        if entry is not None and entry.as_of <= as_of:
-            del self._entries[key]
+        if entry is not None and entry[1] <= as_of:
+            self._entries.pop(key)
 
     def clear(self) -> None:
         """Forget every history; erasures stay known."""
         self._entries.clear()
 
-    def _parse(self, key: bytes, entry: _Entry) -> History:
-        history = unpack(self._layout, entry.blob)
-        parsed = _Entry(entry.as_of, entry.blob, entry.expires, history)
-        if _entry_bytes(parsed) <= self._entries.maxsize:
-            self._entries[key] = parsed
-        return history
-
 
 def _entry_bytes(entry: _Entry) -> int:
-    size = ENTRY_BYTES + len(entry.blob)
-    return size if entry.history is None else size + _parsed_bytes(entry.blob, entry.history)
-
-
-def _parsed_bytes(blob: bytes, history: History) -> int:
-    """What a parsed history takes beside the buffer that its values look into, without a look at every key."""
-    maps = [m for m in history.maps if m is not None]
-    texts = len(blob) - history.values.nbytes
-    size = PARSED_BYTES + texts + history.scalars.nbytes + 8 * len(history.maps) + sum(map(getsizeof, maps))
-    return size + KEY_BYTES * sum(map(len, maps))
+    return ENTRY_BYTES + len(entry[0])

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import Final
 
-from app.features.history import packed_as_of
+from app.features.history import held_history
 from app.serving.near import NearTier
 from app.serving.observing import Observer
 from app.serving.remote import ERASED_SINCE, STORED, RedisTier
@@ -86,4 +86,4 @@ class BackgroundWrites:
             if verdict == ERASED_SINCE:
                 self._near.erase(key, as_of)
             elif verdict != STORED:
-                self._near.drop(key, packed_as_of(blob) or 0)
+                self._near.drop(key, held_history(blob).as_of or 0)

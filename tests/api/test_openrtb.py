@@ -12,7 +12,7 @@ from app.api.openrtb import Call, Reader, Readers, country, identity
 from app.api.privacy import Gate
 from app.api.schemas import request_model
 from app.errors import InputError
-from app.features.history import pack, parse_history
+from app.features.history import parse_history
 from app.features.layout import Layout
 from app.features.spec import Declaration
 
@@ -122,7 +122,7 @@ def test_maps_are_objects_or_pairs(reader: Reader, layout: Layout) -> None:
     first, second = (read(reader, user={"ext": {"history": h}}).history for h in (one, other))
     assert first is not None
     assert second is not None
-    assert pack(layout, first) == pack(layout, second)
+    assert first.packed == second.packed
 
 
 def test_an_empty_history_is_not_an_absent_one(reader: Reader) -> None:
@@ -232,7 +232,7 @@ def test_duplicate_keys_keep_the_last_value(reader: Reader, layout: Layout) -> N
     call = reader.read(body, 1e9)
     assert call.id == "b"
     assert call.history is not None
-    assert pack(layout, call.history) == pack(layout, parse_history(layout, {"cpm": {"x": 3.0, "y": 2.0}}))
+    assert call.history.packed == parse_history(layout, {"cpm": {"x": 3.0, "y": 2.0}}).packed
 
 
 def test_readers_survive_a_swap(smadex: Declaration, layout: Layout) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from app.errors import BundleCorrupt, DeclarationError
 from app.features.columns import Columns
-from app.features.history import pack, parse_history, unpack
+from app.features.history import parse_history, read_history, unpack
 from app.features.layout import Layout
 from app.features.matrix import FeaturePlan
 from app.features.parsing import RawRequest, assemble, floor_hour, request_from_json
@@ -92,7 +92,7 @@ def test_a_history_from_the_cache_gives_the_same_bits(obj: dict[str, Any]) -> No
     inline = request_from_json(LAYOUT, obj)
     if inline.history is None:
         return
-    cached = RawRequest(inline.now, inline.request, inline.campaigns, unpack(LAYOUT, pack(LAYOUT, inline.history)),
+    cached = RawRequest(inline.now, inline.request, inline.campaigns, read_history(LAYOUT, inline.history.packed),
                         inline.state)  # fmt: skip
     assert PLAN.transform(assemble(LAYOUT, [inline])).tobytes() == PLAN.transform(assemble(LAYOUT, [cached])).tobytes()
 
@@ -114,7 +114,8 @@ def test_features_equal_their_definitions(obj: dict[str, Any]) -> None:
     """Aggregates, ages, lookups, ratios and products recomputed from the parsed history in plain Python."""
     request = request_from_json(LAYOUT, obj)
     history = request.history
-    maps = dict(zip((f.name for f in LAYOUT.keyed), history.maps, strict=True)) if history else {}
+    names = [f.name for f in LAYOUT.keyed]
+    maps = dict(zip(names, unpack(LAYOUT, history.packed).maps, strict=True)) if history else {}
     spend = maps.get("spend")
     for row, campaign in zip(_row(PLAN, obj), request.campaigns, strict=True):
         assert row["history_state"] == request.state

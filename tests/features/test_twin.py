@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import math
 import subprocess
-import sys
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -17,15 +16,15 @@ from hypothesis import strategies as st
 
 from app.errors import BundleCorrupt, BundleIncompatible
 from app.features.columns import Columns
-from app.features.histories import ROOM
-from app.features.history import pack, parse_history, unpack
+from app.features.history import History, read_history
+from app.features.layout import Layout
 from app.features.matrix import FeaturePlan
 from app.features.objects import MOST_REMEMBERED, Memo
 from app.features.parsing import RawRequest, assemble, request_from_json
 from app.features.ragged import natural_log
 from app.features.spec import Declaration, HistoryState
-from app.features.twin import LIBRARY, Twin
-from tests.features.conftest import HISTORIES, SMALL
+from app.features.twin import INTERFACE, LIBRARY, Twin
+from tests.features.conftest import SMALL
 from tests.features.test_matrix import DECLARATION, LAYOUT, NOW, REQUESTS, TRAINING
 from training.publishing.codegen import compile_features, compiler
 
@@ -60,64 +59,25 @@ def test_requests_need_no_columns(plans: tuple[FeaturePlan, FeaturePlan], object
     """Read straight from Python's objects: the same X, states and unseen texts, inline and from the cache."""
     requests = [request_from_json(LAYOUT, o) for o in objects]
     expected = plans[0].transform_requests(requests)
-    for r in (requests, [_cached(r) for r in requests]):
+    for r in (requests, [_cached(plans[1].layout, r) for r in requests]):
         X, state, unseen = plans[1].transform_requests(r)
         assert X.tobytes() == expected[0].tobytes()
         assert (state.tolist(), unseen) == (expected[1].tolist(), expected[2])
 
 
-def _cached(r: RawRequest) -> RawRequest:
+def _cached(layout: Layout, r: RawRequest) -> RawRequest:
     if r.history is None:
         return r
-    return RawRequest(r.now, r.request, r.campaigns, unpack(LAYOUT, pack(LAYOUT, r.history)), r.state)
+    return RawRequest(r.now, r.request, r.campaigns, read_history(layout, r.history.packed), r.state)
 
 
-@settings(max_examples=300)
-@given(raw=HISTORIES)
-def test_histories_are_parsed_to_the_same_bits(plans: tuple[FeaturePlan, FeaturePlan], raw: dict[str, Any]) -> None:
-    """Every shape that a validator lets through: as objects and pairs, with nulls, nested, empty."""
-    parse = plans[1].layout.parse
-    assert parse is not None
-    found, expected = parse(raw), parse_history(LAYOUT, raw)
-    if found is None:  # left to Python
-        return
-    assert found.scalars.tobytes() == expected.scalars.tobytes()
-    assert found.values.tobytes() == expected.values.tobytes()
-    assert (found.texts, found.maps, found.as_of, found.empty) == (
-        expected.texts, expected.maps, expected.as_of, expected.empty
-    )  # fmt: skip
-    assert [m and list(m) for m in found.maps] == [m and list(m) for m in expected.maps]
-
-
-def test_the_common_shapes_are_not_left_to_python(plans: tuple[FeaturePlan, FeaturePlan]) -> None:
-    """Objects of numbers, nested objects and lists of texts; a null in a map, pairs and very long maps are."""
-    parse = plans[1].layout.parse
-    assert parse is not None
-    whole = {"age": 3, "spend": {"a": 1.5, "b": 2}, "bought": {}, "clicks": {"a": {"x": 1, "y": None}, "b": None},
-             "clicked": {"a": {"x": 5.0}, "b": {}}, "apps": ["a", "b", None, "a"], "last_word": "x"}  # fmt: skip
-    found = parse(whole)
-    assert found is not None
-    assert found.maps == parse_history(LAYOUT, whole).maps
-    for left in ({"spend": {"a": None}}, {"spend": [["a", 1.0]]}, {"spend": {str(i): 1.0 for i in range(ROOM + 1)}}):
-        assert parse(left) is None
-        assert plans[1].layout.parse is not None
-
-
-def test_a_parsed_history_is_its_own(plans: tuple[FeaturePlan, FeaturePlan]) -> None:
-    """The next call changes nothing of it, and no reference is lost or gained."""
-    parse = plans[1].layout.parse
-    assert parse is not None
-    raw = {"spend": {"a": 1.0}, "apps": ["p", "q"]}
-    first = parse(raw)
-    held = sys.getrefcount(raw["spend"]), sys.getrefcount(None)
-    for _ in range(1000):
-        parse({"spend": {"b": 7.0, "c": 8.0}, "age": 1, "clicks": {"k": {"x": 1.0}}})
-        parse(raw)
-        parse({"spend": {"a": None}})
-    now = sys.getrefcount(raw["spend"]), sys.getrefcount(None)
-    assert first.values.tolist() == [1.0]
-    assert abs(now[0] - held[0]) < 10
-    assert abs(now[1] - held[1]) < 500
+def test_a_history_of_another_shape_is_an_error_and_not_read(plans: tuple[FeaturePlan, FeaturePlan]) -> None:
+    """A buffer that nobody packed, or for another declaration, is refused before a byte of it is believed."""
+    for packed in (b"", b"PLH2" + bytes(36), b"\xff" * 4000):
+        request = RawRequest(NOW, {}, [{"shop": "a"}], History(packed, None, empty=False), HistoryState.PRESENT)
+        for plan in plans:
+            with pytest.raises(ValueError, match="packed history"):
+                plan.transform_requests([request])
 
 
 def test_what_is_no_dictionary_is_left_to_python(plans: tuple[FeaturePlan, FeaturePlan]) -> None:
@@ -225,5 +185,7 @@ def test_a_library_of_another_interface_is_not_touched(tmp_path: Path, plans: tu
         source.write_text(code)
         library = tmp_path / f"{received}.so"
         subprocess.run([*compiler(), "-shared", "-fPIC", "-o", str(library), str(source)], check=True)
-        with pytest.raises(BundleIncompatible, match=rf"expected interface 1, received {received}; .*pltv recompile"):
+        with pytest.raises(
+            BundleIncompatible, match=rf"expected interface {INTERFACE}, received {received}; .*pltv recompile"
+        ):
             Twin(library, plans[1])

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from app.features.columns import Columns
-from app.features.history import pack, parse_history, unpack
+from app.features.history import parse_history, read_history
 from app.features.layout import Layout
 from app.features.matrix import FeaturePlan
 from app.features.parsing import RawRequest, assemble
@@ -143,7 +143,7 @@ def test_a_cached_history_is_the_same(rows: list[Row], plan: FeaturePlan) -> Non
     requests = [_request(row) for row in rows]
     for request in requests:
         assert request.history is not None
-        request.history = unpack(LAYOUT, pack(LAYOUT, request.history))
+        request.history = read_history(LAYOUT, request.history.packed)
     assert bits(plan.transform(assemble(LAYOUT, requests))) == bits(plan.transform(from_arrow(rows)))
 
 

@@ -1,43 +1,50 @@
 /* Requests as Python objects become the batch that features.c reads: what app/features/parsing.assemble and the
- * encoders do, without an array a step. Only functions of CPython's stable ABI are called, so that a bundle's library
- * serves every Python from 3.11 on; they are declared here, since a machine that compiles need not have its headers.
- * Loaded with the interpreter lock held (ctypes.PyDLL). Returns 0; 1 where an object is of a kind that is left to
- * Python; -1 with a Python error set.
+ * encoders do, without an array a step. Histories are read in their packed form. Only functions of CPython's stable ABI
+ * are called, so that a bundle's library serves every Python from 3.11 on. Loaded with the interpreter lock held
+ * (ctypes.PyDLL). Returns 0; 1 where an object is of a kind that is left to Python; -1 with a Python error set.
  */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "features.h"
+#include "packed.h"
 #include "stable.h"
 
 typedef struct {
-    int64_t n_request_numbers, n_request_texts, n_user_numbers, n_cohort_keys;
-    object *request_numbers, *request_texts, *campaign_numbers, *campaign_texts, *user_lookup_keys, *row_lookup_keys,
-        *hours, *weekdays, *user_memos, *row_memos, *parsed_memos, *cohort_memos, *unknown;
+    int64_t n_request_numbers, n_request_texts, n_cohort_keys;
+    object *attributes, *request_numbers, *request_texts, *campaign_numbers, *campaign_texts, *user_lookup_keys,
+        *row_lookup_keys, *hours, *weekdays, *user_memos, *row_memos, *parsed_memos, *cohort_memos, *unknown;
     const int64_t *user_lookup_slots, *user_lookup_clock, *row_lookup_slots, *user_columns, *row_columns,
         *parsed_columns, *cohort_of_user, *cohort_columns, *cohort_sizes, *cohort, *user_missing, *row_missing,
         *user_unseen, *row_unseen;
+    const shape_t *shape;
 } objects_t;
 
 enum { FINE = 0, LEAVE = 1, FAILED = -1 };
 enum { OF_HOUR = 1, OF_WEEKDAY = 2 };
+enum { NOW, STATE, REQUEST, CAMPAIGNS, HISTORY, PACKED }; /* places in objects_t.attributes */
 
 typedef struct {
-    object *request, *campaigns, *history, *maps, *texts;
+    object *raw, *request, *campaigns;
+    packed_t history;
+    keyed_t *keyed;  /* one a keyed field */
+    object **texts;  /* the history's own; NULL is unknown */
 } user_t;
 
 static double number(object *value) { return value ? canonical(PyFloat_AsDouble(value)) : NAN; }
 
 /* app.features.parsing._find */
-static double find(object *maps, int64_t slot, object *key) {
-    object *map = PyTuple_GetItem(maps, slot);
-    if (!map || map == NONE || !key) return NAN;
-    object *value = PyDict_GetItemWithError(map, key);
-    return value ? canonical(PyFloat_AsDouble(value)) : -INFINITY;
+static double find(const user_t *u, int64_t slot, object *key) {
+    ssize length;
+    const char *text = key ? PyUnicode_AsUTF8AndSize(key, &length) : NULL;
+    if (text) return packed_find(&u->history, u->keyed + slot, text, length);
+    if (!key) return NAN;
+    PyErr_Clear(); /* no text, or none that JSON can hold: it is nobody's key */
+    return u->keyed[slot].n < 0 ? NAN : -INFINITY;
 }
 
-/* memos[i][text]: a dictionary that computes what it lacks (app.features.twin.Memo). */
+/* memos[i][text]: a dictionary that computes what it lacks (app.features.objects.Memo). */
 static int64_t remembered(object *memos, int64_t i, object *text, int64_t missing) {
     if (!text) return missing;
     object *value = PyObject_GetItem(PyTuple_GetItem(memos, i), text);
@@ -58,8 +65,7 @@ static double remembered_number(object *memos, int64_t i, object *text) {
 
 static object *user_text(const objects_t *o, const user_t *u, int64_t column) {
     if (column < o->n_request_texts) return get(u->request, PyTuple_GetItem(o->request_texts, column));
-    object *text = PyTuple_GetItem(u->texts, column - o->n_request_texts);
-    return text == NONE ? NULL : text;
+    return u->texts[column - o->n_request_texts];
 }
 
 static object *lookup_key(const objects_t *o, const user_t *u, int64_t j, int64_t hours) {
@@ -69,52 +75,77 @@ static object *lookup_key(const objects_t *o, const user_t *u, int64_t j, int64_
 }
 
 /* A borrowed attribute of a slotted object that outlives this call. */
-static object *attribute(object *owner, const char *name) {
-    object *value = PyObject_GetAttrString(owner, name);
+static object *attribute(const objects_t *o, object *owner, int name) {
+    object *value = PyObject_GetAttr(owner, PyTuple_GetItem(o->attributes, name));
     if (value) Py_DecRef(value);
     return value;
 }
 
-static double attribute_number(object *owner, const char *name) {
-    object *value = attribute(owner, name);
+static double attribute_number(const objects_t *o, object *owner, int name) {
+    object *value = attribute(o, owner, name);
     return value ? PyFloat_AsDouble(value) : NAN;
 }
 
+/* The packed history of a request, borrowed: its bytes and their number. NULL with an error set. */
+static const char *packed_history(const objects_t *o, object *raw, int64_t *length) {
+    object *history = attribute(o, raw, HISTORY);
+    object *packed = history ? attribute(o, history == NONE ? o->unknown : history, PACKED) : NULL;
+    const char *bytes = packed ? PyBytes_AsString(packed) : NULL;
+    if (bytes) *length = PyBytes_Size(packed);
+    return bytes;
+}
+
+static void forget_texts(const objects_t *o, user_t *u) {
+    for (int64_t j = 0; j < o->shape->n_texts; j++) {
+        if (u->texts[j]) Py_DecRef(u->texts[j]);
+        u->texts[j] = NULL;
+    }
+}
+
+static int read_texts(const objects_t *o, user_t *u) {
+    const char *at = u->history.texts;
+    for (int64_t j = 0; j < o->shape->n_texts; j++) {
+        int64_t n = sized(u->history.lengths, u->history.width, j);
+        if (n < 0) continue;
+        if (!(u->texts[j] = PyUnicode_FromStringAndSize(at, n))) return FAILED;
+        at += n;
+    }
+    return FINE;
+}
+
 static int open_user(const objects_t *o, object *raw, user_t *u) {
-    u->request = attribute(raw, "request");
-    u->campaigns = attribute(raw, "campaigns");
-    u->history = attribute(raw, "history");
-    if (!u->request || !u->campaigns || !u->history) return FAILED;
-    if (u->history == NONE) u->history = o->unknown;
-    u->maps = attribute(u->history, "maps");
-    u->texts = attribute(u->history, "texts");
-    if (!u->maps || !u->texts) return FAILED;
-    return is_a(u->request, &PyDict_Type) ? FINE : LEAVE;
+    int64_t length;
+    forget_texts(o, u);
+    u->raw = raw;
+    u->request = attribute(o, raw, REQUEST);
+    u->campaigns = attribute(o, raw, CAMPAIGNS);
+    const char *packed = packed_history(o, raw, &length);
+    if (!u->request || !u->campaigns || !packed) return FAILED;
+    if (!is_a(u->request, &PyDict_Type)) return LEAVE;
+    if (!packed_open(o->shape, packed, length, &u->history, u->keyed)) return LEAVE; /* Python says what is wrong */
+    return read_texts(o, u);
 }
 
 /* Where the next user and row are written. */
 typedef struct {
     int64_t *owner, *state, *counts, *user_rows, *row_rows, *cohort;
-    double *now, *numbers, *parsed, *user_lookups, *campaign_numbers, *row_lookups;
+    double *now, *numbers, *parsed, *values, *user_lookups, *campaign_numbers, *row_lookups;
 } cursor_t;
 
-static int fill_user(const plan_t *p, const objects_t *o, const user_t *u, object *raw, cursor_t *at, int64_t *unseen) {
-    double now = *at->now++ = attribute_number(raw, "now");
-    *at->state++ = (int64_t)attribute_number(raw, "state");
+static int fill_user(const plan_t *p, const objects_t *o, const user_t *u, cursor_t *at, int64_t *unseen) {
+    const packed_t *history = &u->history;
+    double now = *at->now++ = attribute_number(o, u->raw, NOW);
+    *at->state++ = (int64_t)attribute_number(o, u->raw, STATE);
     for (int64_t j = 0; j < o->n_request_numbers; j++)
         *at->numbers++ = number(get(u->request, PyTuple_GetItem(o->request_numbers, j)));
-    buffer scalars;
-    object *array = attribute(u->history, "scalars");
-    if (!array || PyObject_GetBuffer(array, &scalars, 0)) return FAILED;
-    const double *scalar = scalars.buf;
-    memcpy(at->numbers, scalar, (size_t)o->n_user_numbers * sizeof *scalar);
-    at->numbers += o->n_user_numbers;
-    for (int64_t j = 0; j < p->n_segments; j++) *at->counts++ = (int64_t)scalar[o->n_user_numbers + j];
-    PyBuffer_Release(&scalars);
+    for (int64_t j = 0; j < o->shape->n_numbers; j++) *at->numbers++ = float_at(history->numbers, j);
+    for (int64_t j = 0; j < p->n_segments; j++) *at->counts++ = sized(history->counts, history->width, j);
+    memcpy(at->values, history->values, (size_t)history->n_values * sizeof *at->values);
+    at->values += history->n_values;
     for (int64_t j = 0; j < p->n_versions + p->n_months; j++)
         *at->parsed++ = remembered_number(o->parsed_memos, j, user_text(o, u, o->parsed_columns[j]));
     for (int64_t j = 0; j < p->n_user_lookups; j++)
-        *at->user_lookups++ = find(u->maps, o->user_lookup_slots[j], lookup_key(o, u, j, (int64_t)now / 3600));
+        *at->user_lookups++ = find(u, o->user_lookup_slots[j], lookup_key(o, u, j, (int64_t)now / 3600));
     for (int64_t j = 0; j < p->n_user_encoded; j++) {
         int64_t row = remembered(o->user_memos, j, user_text(o, u, o->user_columns[j]), o->user_missing[j]);
         unseen[j] += row == o->user_unseen[j];
@@ -130,7 +161,7 @@ static int fill_row(const plan_t *p, const objects_t *o, const user_t *u, object
         *at->campaign_numbers++ = number(get(campaign, PyTuple_GetItem(o->campaign_numbers, j)));
     for (int64_t j = 0; j < p->n_row_lookups; j++)
         *at->row_lookups++ =
-            find(u->maps, o->row_lookup_slots[j], get(campaign, PyTuple_GetItem(o->row_lookup_keys, j)));
+            find(u, o->row_lookup_slots[j], get(campaign, PyTuple_GetItem(o->row_lookup_keys, j)));
     for (int64_t j = 0; j < p->n_row_encoded; j++) {
         object *text = get(campaign, PyTuple_GetItem(o->campaign_texts, o->row_columns[j]));
         int64_t row = remembered(o->row_memos, j, text, o->row_missing[j]);
@@ -148,46 +179,36 @@ static int fill_row(const plan_t *p, const objects_t *o, const user_t *u, object
     return FINE;
 }
 
-/* The values of all users one behind the other; *total is their number. NULL with an error set. */
-static double *gather_values(const objects_t *o, object *requests, int64_t n_users, int64_t *total) {
-    double *values = NULL;
-    int64_t room = 0;
-    *total = 0;
+/* How many values the histories of all users have together; -1 with an error set. */
+static int64_t count_values(const objects_t *o, object *requests, int64_t n_users) {
+    int64_t total = 0, length;
     for (int64_t i = 0; i < n_users; i++) {
-        buffer view;
-        object *history = attribute(PyList_GetItem(requests, i), "history");
-        object *array = history ? attribute(history == NONE ? o->unknown : history, "values") : NULL;
-        if (!array || PyObject_GetBuffer(array, &view, 0)) return free(values), NULL;
-        int64_t n = view.len / (ssize)sizeof *values;
-        if (!values || *total + n > room) {
-            double *more = realloc(values, (size_t)(room = 2 * (*total + n) + 64) * sizeof *values);
-            if (!more) return PyBuffer_Release(&view), free(values), (double *)PyErr_NoMemory();
-            values = more;
-        }
-        memcpy(values + *total, view.buf, (size_t)view.len);
-        *total += n;
-        PyBuffer_Release(&view);
+        const char *packed = packed_history(o, PyList_GetItem(requests, i), &length);
+        uint32_t n_values = 0;
+        if (!packed) return -1;
+        if (length >= HEADER_BYTES) memcpy(&n_values, packed + N_VALUES_AT, sizeof n_values);
+        total += 8 * (int64_t)n_values <= length ? n_values : 0; /* else it is refused when it is opened */
     }
-    return values;
+    return total;
 }
 
 /* Features of `requests`, a list of RawRequest with n_rows campaigns in all.
  * x: (n_rows, n_features); row_state: (n_rows,); unseen: a count for each user-encoded, then each row-encoded column. */
 EXPORT int pltv_requests(const plan_t *p, const objects_t *o, object *requests, int64_t n_rows, double *x,
                          int64_t *row_state, int64_t *unseen) {
-    int64_t n_users = PyList_Size(requests), total, row = 0, status = FINE;
+    int64_t n_users = PyList_Size(requests), row = 0, status = FINE, n_values = count_values(o, requests, n_users);
     int64_t user_integers = 1 + p->n_segments + p->n_user_encoded, row_integers = 2 + p->n_row_encoded;
     int64_t user_doubles = 1 + p->n_numbers + p->n_versions + p->n_months + p->n_user_lookups;
     int64_t row_doubles = p->n_campaign_numbers + p->n_row_lookups;
-    int64_t n_cells = n_users * (user_integers + user_doubles) + n_rows * (row_integers + row_doubles);
-    double *values = gather_values(o, requests, n_users, &total), *memory = malloc((size_t)(n_cells + 1) * 8);
-    if (!values || !memory) {
-        if (values) PyErr_NoMemory();
-        return free(values), free(memory), FAILED;
-    }
+    int64_t n_cells = n_users * (user_integers + user_doubles) + n_rows * (row_integers + row_doubles) + n_values;
+    if (n_values < 0) return FAILED;
+    size_t aside = (size_t)o->shape->n_texts * sizeof(object *) + (size_t)o->shape->n_keyed * sizeof(keyed_t);
+    double *memory = malloc((size_t)n_cells * sizeof *memory + aside + 1);
+    if (!memory) return PyErr_NoMemory(), FAILED;
     cursor_t at;
-    batch_t b = {.n_users = n_users, .n_rows = n_rows, .values = values, .x = x, .now_stride = 1};
-    b.now = at.now = memory;
+    batch_t b = {.n_users = n_users, .n_rows = n_rows, .x = x, .now_stride = 1};
+    b.values = at.values = memory;
+    b.now = at.now = at.values + n_values;
     b.numbers = at.numbers = at.now + n_users;
     b.parsed = at.parsed = at.numbers + n_users * p->n_numbers;
     b.user_lookups = at.user_lookups = at.parsed + n_users * (p->n_versions + p->n_months);
@@ -203,11 +224,12 @@ EXPORT int pltv_requests(const plan_t *p, const objects_t *o, object *requests, 
     b.user_lookups_stride = p->n_user_lookups;
     b.campaign_numbers_stride = p->n_campaign_numbers;
     b.row_lookups_stride = p->n_row_lookups;
+    user_t u = {.keyed = (keyed_t *)(memory + n_cells)};
+    u.texts = (object **)(u.keyed + o->shape->n_keyed);
+    memset(u.texts, 0, (size_t)o->shape->n_texts * sizeof *u.texts);
     for (int64_t i = 0; i < n_users && status == FINE; i++) {
-        object *raw = PyList_GetItem(requests, i);
-        user_t u;
-        status = open_user(o, raw, &u);
-        if (status == FINE) status = fill_user(p, o, &u, raw, &at, unseen);
+        status = open_user(o, PyList_GetItem(requests, i), &u);
+        if (status == FINE) status = fill_user(p, o, &u, &at, unseen);
         int64_t n = status == FINE ? PyList_Size(u.campaigns) : 0;
         if (n < 0 || row + n > n_rows) status = FAILED;
         for (int64_t j = 0; j < n && status == FINE; j++, row++) {
@@ -216,8 +238,8 @@ EXPORT int pltv_requests(const plan_t *p, const objects_t *o, object *requests, 
             status = fill_row(p, o, &u, PyList_GetItem(u.campaigns, j), &at, unseen + p->n_user_encoded);
         }
     }
+    forget_texts(o, &u);
     if (status == FINE && pltv_features(p, &b)) PyErr_NoMemory(), status = FAILED;
-    free(values);
     free(memory);
     return (int)status;
 }

@@ -6,29 +6,23 @@
 
 typedef struct object object;
 typedef intptr_t ssize;
-typedef struct {
-    void *buf;
-    object *obj;
-    ssize len, itemsize;
-    int readonly, ndim;
-    char *format;
-    ssize *shape, *strides, *suboffsets;
-    void *internal;
-} buffer;
-
-extern object _Py_NoneStruct, PyDict_Type, PyList_Type;
-extern object *PyDict_GetItemWithError(object *, object *), *PyDict_New(void), *PyObject_GetItem(object *, object *);
-extern object *PyObject_GetAttrString(object *, const char *), *PyObject_Type(object *), *PyFloat_FromDouble(double);
+extern object _Py_NoneStruct, _Py_TrueStruct, _Py_FalseStruct, PyDict_Type;
+extern object *PyDict_GetItemWithError(object *, object *), *PyObject_GetItem(object *, object *);
+extern object *PyObject_GetAttr(object *, object *), *PyObject_Type(object *);
 extern object *PyList_GetItem(object *, ssize), *PyTuple_GetItem(object *, ssize), *PyTuple_New(ssize);
-extern object *PyErr_Occurred(void), *PyErr_NoMemory(void);
-extern ssize PyList_Size(object *), PyDict_Size(object *);
-extern double PyFloat_AsDouble(object *);
+extern object *PyBytes_FromStringAndSize(const char *, ssize), *PyUnicode_FromStringAndSize(const char *, ssize);
+extern object *PyLong_FromLongLong(long long), *PyErr_Occurred(void), *PyErr_NoMemory(void);
+extern const char *PyUnicode_AsUTF8AndSize(object *, ssize *);
+extern char *PyBytes_AsString(object *);
+extern ssize PyList_Size(object *), PyTuple_Size(object *), PyBytes_Size(object *);
+extern double PyFloat_AsDouble(object *), PyOS_string_to_double(const char *, char **, object *);
 extern long long PyLong_AsLongLong(object *);
-extern int PyObject_GetBuffer(object *, buffer *, int), PyDict_Next(object *, ssize *, object **, object **);
-extern int PyDict_SetItem(object *, object *, object *), PyTuple_SetItem(object *, ssize, object *);
-extern void PyBuffer_Release(buffer *), Py_IncRef(object *), Py_DecRef(object *);
+extern int PyTuple_SetItem(object *, ssize, object *);
+extern void PyErr_Clear(void), Py_IncRef(object *), Py_DecRef(object *);
 
 #define NONE (&_Py_NoneStruct)
+#define Py_True (&_Py_TrueStruct)
+#define Py_False (&_Py_FalseStruct)
 
 static inline int is_a(object *o, object *kind) {
     object *type = PyObject_Type(o);
