@@ -20,8 +20,8 @@ from sklearn.ensemble import RandomForestRegressor
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import ElasticNet
 
-from training.config import BasesConfig, BoosterConfig, ForestConfig, LinearConfig
 from training.learning.boosting import Floats, Ints, Mask, Runtime
+from training.learning.options import BasesConfig, BoosterConfig, ForestConfig, LinearConfig
 
 WINSOR = (0.005, 0.995)
 """Quantiles at which a feature is cut for the linear model: one user's millions are not a hundred users' hundreds."""

@@ -10,7 +10,7 @@ import lightgbm as lgb
 import numpy as np
 from numpy.typing import NDArray
 
-from training.config import BoosterConfig
+from training.learning.options import BoosterConfig
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

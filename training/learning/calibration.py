@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from app.inference.specification import Curve
-from training.config import CalibrationConfig
 from training.learning.boosting import Floats, Ints, Mask
+from training.learning.options import CalibrationConfig
 from training.learning.tails import payers, tail_smoothed
 
 LEAST = 1e-12

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import lightgbm as lgb
 import numpy as np
 
-from training.config import RegressorConfig
 from training.learning.boosting import Floats, Ints, Mask, Matrix, Runtime, out_of_fold, raw_scores
 from training.learning.labels import Labels
+from training.learning.options import RegressorConfig
 from training.learning.regressors import fit_conditional
 
 UNCHAINED = ("quantile", "order_penalised")

@@ -14,9 +14,9 @@ import lightgbm as lgb
 import numpy as np
 
 from app.inference.specification import Curve
-from training.config import ClassifierConfig, ResamplingConfig
 from training.learning.boosting import Floats, Ints, Mask, Matrix, out_of_fold, shifted
 from training.learning.labels import Labels
+from training.learning.options import ClassifierConfig, ResamplingConfig
 from training.learning.probability import fit_isotonic
 from training.learning.resampling import (
     log_odds_of_class_weights,

@@ -17,7 +17,6 @@ import numpy as np
 from app.features.spec import HistoryState
 from app.inference.ensemble import Blend, blend, gate_and_conditional
 from app.inference.specification import Calibration, Curve, EnsembleSpec
-from training.config import CalibrationConfig
 from training.learning.boosting import Floats, Ints, Mask
 from training.learning.calibration import (
     expected_revenue,
@@ -28,6 +27,7 @@ from training.learning.calibration import (
     shrunk_ratio,
 )
 from training.learning.labels import Labels
+from training.learning.options import CalibrationConfig
 from training.learning.probability import fit_curve
 from training.learning.tails import payers
 

@@ -19,8 +19,8 @@ import lightgbm as lgb
 import numpy as np
 
 from app.errors import DataError
-from training.config import BoosterConfig
 from training.learning.boosting import Floats, Ints, Mask, Matrix, out_of_fold, shifted
+from training.learning.options import BoosterConfig
 
 WHALES = 0.99
 """Quantile of the payers above which a payer is a whale."""

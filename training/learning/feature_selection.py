@@ -18,9 +18,10 @@ from typing import Any
 import lightgbm as lgb
 import numpy as np
 
-from training.config import EliminationConfig, SelectionConfig, TrainingConfig
+from training.config import TrainingConfig
 from training.learning.boosting import Floats, Ints, Mask, Matrix, Runtime, raw_scores
 from training.learning.labels import Labels
+from training.learning.options import EliminationConfig, SelectionConfig
 from training.learning.screening import distinct, varies
 from training.learning.tails import payers
 

@@ -17,9 +17,9 @@ import numpy as np
 
 from app.inference.ensemble import gate_and_conditional, meta_features
 from app.inference.specification import EnsembleSpec
-from training.config import MetaConfig
 from training.learning.boosting import Floats, Ints, Mask, Matrix, Runtime, out_of_fold
 from training.learning.labels import Labels
+from training.learning.options import MetaConfig
 from training.learning.stacking import fit_log, fit_means
 from training.learning.tails import tail_smoothed
 

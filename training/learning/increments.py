@@ -16,8 +16,8 @@ import lightgbm as lgb
 import numpy as np
 
 from app.errors import DataError
-from training.config import RegressorConfig
 from training.learning.boosting import Floats, Mask, Matrix
+from training.learning.options import RegressorConfig
 
 
 @dataclass(frozen=True)

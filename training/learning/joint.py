@@ -15,9 +15,9 @@ from functools import partial
 import lightgbm as lgb
 import numpy as np
 
-from training.config import RegressorConfig
 from training.learning.boosting import Floats, Mask, Matrix, shifted
 from training.learning.objectives import SquaredLogError, order_curvature, order_gradient
+from training.learning.options import RegressorConfig
 
 LOSS = SquaredLogError()
 LEAST_SCALE = 1e-6

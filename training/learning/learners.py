@@ -10,10 +10,11 @@ import numpy as np
 
 from app.inference.ensemble import gate_and_conditional, meta_features
 from app.inference.specification import GATED, LOG_MEAN, EnsembleSpec, LibrarySpec, Output
-from training.config import MetaConfig, TrainingConfig
+from training.config import TrainingConfig
 from training.learning.boosting import Floats, Ints, Mask, Matrix, Runtime, out_of_fold
 from training.learning.classifier import fit_classifier
 from training.learning.labels import Labels
+from training.learning.options import MetaConfig
 from training.learning.regressors import fit_regressors
 from training.learning.stacking import L2, fit_meta
 from training.learning.tails import tail_smoothed

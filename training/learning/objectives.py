@@ -19,8 +19,8 @@ from typing import Protocol
 import lightgbm as lgb
 import numpy as np
 
-from training.config import BoosterConfig
 from training.learning.boosting import Floats, Mask, Matrix, shifted
+from training.learning.options import BoosterConfig
 
 LEAST_CURVATURE = 1e-6
 

@@ -14,9 +14,9 @@ import numpy as np
 from sklearn.isotonic import IsotonicRegression
 
 from app.inference.specification import Curve
-from training.config import CalibrationConfig
 from training.learning.boosting import Floats
 from training.learning.calibration import fit_probability
+from training.learning.options import CalibrationConfig
 
 SMALLEST, LARGEST = 1e-7, 1.0 - 1e-7
 BETA_KNOTS = 400

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from app.inference.specification import Curve
-from training.config import CalibrationConfig
 from training.learning.boosting import Floats
 from training.learning.calibration import fit_ltv
+from training.learning.options import CalibrationConfig
 from training.learning.tails import payers
 
 

@@ -18,11 +18,11 @@ from typing import Any
 import lightgbm as lgb
 import numpy as np
 
-from training.config import RegressorConfig
 from training.learning.boosting import Floats, Mask, Matrix, shifted
 from training.learning.joint import fit_order_penalised
 from training.learning.labels import Labels
 from training.learning.objectives import HuberLog, SquaredLogError, fit_custom
+from training.learning.options import RegressorConfig
 from training.learning.resampling import row_weights
 from training.learning.tails import payers
 

@@ -21,8 +21,8 @@ from math import log
 
 import numpy as np
 
-from training.config import ResamplingConfig
 from training.learning.boosting import Floats, Ints, Mask
+from training.learning.options import ResamplingConfig
 
 MOST_COPIES = 41
 """Copies beside the row itself: the first, and at most forty more."""

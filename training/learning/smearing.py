@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import lightgbm as lgb
 import numpy as np
 
-from training.config import BoosterConfig
 from training.learning.boosting import Floats, Mask, Matrix, shifted
+from training.learning.options import BoosterConfig
 
 
 @dataclass(frozen=True)

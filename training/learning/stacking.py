@@ -13,8 +13,8 @@ import numpy as np
 
 from app.inference.ensemble import gate_and_conditional
 from app.inference.specification import EnsembleSpec
-from training.config import MetaConfig
 from training.learning.boosting import Floats, Mask, Matrix
+from training.learning.options import MetaConfig
 
 TWEEDIE = {"objective": "tweedie", "tweedie_variance_power": 1.5}
 L2 = {"objective": "regression"}

@@ -16,10 +16,10 @@ from typing import Literal
 import lightgbm as lgb
 import numpy as np
 
-from training.config import ClassifierConfig, RegressorConfig
 from training.learning.boosting import Floats, Mask, Matrix, shifted
 from training.learning.classifier import fit_classifier
 from training.learning.labels import Labels
+from training.learning.options import ClassifierConfig, RegressorConfig
 from training.learning.regressors import fit_regressors
 
 Strategy = Literal["two_stage", "converting_only", "direct"]

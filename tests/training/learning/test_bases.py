@@ -8,9 +8,9 @@ import treelite
 import xgboost as xgb
 from sklearn.linear_model import ElasticNet
 
-from training.config import BasesConfig, LinearConfig
 from training.learning.bases import Bases, bases_out_of_fold, fit_bases, fit_linear
 from training.learning.boosting import Runtime
+from training.learning.options import BasesConfig, LinearConfig
 
 N = 1500
 CONFIG = BasesConfig.model_validate(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.config import BoosterConfig
 from training.learning.boosting import Matrix, Runtime, out_of_fold, raw_scores, shifted
+from training.learning.options import BoosterConfig
 
 SMALL = BoosterConfig(rounds=12, leaves=5, learning_rate=0.2, min_leaf=10, feature_fraction=0.7, bagging_fraction=0.8)
 L2 = {"objective": "regression"}

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.config import CalibrationConfig
 from training.learning.calibration import (
     binned_ratio,
     expected_revenue,
@@ -18,6 +17,7 @@ from training.learning.calibration import (
     projection_weights,
     shrunk_ratio,
 )
+from training.learning.options import CalibrationConfig
 
 CONFIG = CalibrationConfig()
 

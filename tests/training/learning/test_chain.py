@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.config import RegressorConfig
 from training.learning.boosting import Matrix, Runtime, raw_scores
 from training.learning.chain import Chain, fit_chain, linked
 from training.learning.labels import Labels
+from training.learning.options import RegressorConfig
 
 N = 3000
 TREES = {"rounds": 40, "leaves": 5, "learning_rate": 0.12, "min_leaf": 30}

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.config import ClassifierConfig, ResamplingConfig
 from training.learning.boosting import Matrix, Runtime, raw_scores
 from training.learning.classifier import fit_classifier, fit_resampled
 from training.learning.labels import Labels
+from training.learning.options import ClassifierConfig, ResamplingConfig
 
 TREES = {"rounds": 40, "leaves": 6, "learning_rate": 0.15, "min_leaf": 30}
 N = 12_000

@@ -7,9 +7,9 @@ import pytest
 from scipy.stats import norm
 
 from app.errors import DataError
-from training.config import BoosterConfig
 from training.learning.boosting import Matrix, Runtime, raw_matrix
 from training.learning.experts import Experts, alignment_loss, fit_experts, segment_edges, segment_of
+from training.learning.options import BoosterConfig
 
 TREES = BoosterConfig(rounds=40, leaves=4, learning_rate=0.1, min_leaf=20)
 N, SEGMENTS = 6000, 3

@@ -15,10 +15,10 @@ from app.inference.specification import (
     MultiplierSpec,
     Output,
 )
-from training.config import MetaConfig
 from training.learning.boosting import Runtime, raw_matrix
 from training.learning.hybrid import Hybrid, fit_hybrid, stacked_features
 from training.learning.labels import Labels
+from training.learning.options import MetaConfig
 
 N = 9000
 CONFIG = MetaConfig(rounds=40, leaves=5, learning_rate=0.1, min_leaf=100, huber_delta=0.5)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from app.errors import DataError
-from training.config import RegressorConfig
 from training.learning.boosting import Matrix, Runtime, raw_matrix, raw_scores
 from training.learning.increments import fit_increments
+from training.learning.options import RegressorConfig
 
 CONFIG = RegressorConfig(rounds=60, leaves=4, learning_rate=0.1, min_leaf=30, tweedie_power=1.4)
 HORIZONS = (1, 7, 14)

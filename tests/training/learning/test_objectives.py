@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.config import BoosterConfig, RegressorConfig
 from training.learning.boosting import Matrix, Runtime, raw_scores
 from training.learning.joint import fit_order_penalised
 from training.learning.objectives import (
@@ -23,6 +22,7 @@ from training.learning.objectives import (
     order_hessian,
     order_penalty,
 )
+from training.learning.options import BoosterConfig, RegressorConfig
 
 OBJECTIVES = [SquaredLogError(), HuberLog(0.7), HuberLog(3.0)]
 STEP = 1e-5

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
-from training.config import CalibrationConfig
+from training.learning.options import CalibrationConfig
 from training.learning.probability import Beta, beta_curve, fit_beta, fit_curve, fit_isotonic
 
 

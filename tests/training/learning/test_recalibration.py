@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.config import CalibrationConfig, RegressorConfig, ResamplingConfig
 from training.learning.boosting import Matrix, Runtime, raw_scores
+from training.learning.options import CalibrationConfig, RegressorConfig, ResamplingConfig
 from training.learning.recalibration import fit_recalibration
 from training.learning.regressors import fit_conditional
 from training.learning.resampling import oversampled, rarity, row_weights

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.config import RegressorConfig
 from training.learning.boosting import Matrix, Runtime, raw_scores
 from training.learning.labels import Labels
+from training.learning.options import RegressorConfig
 from training.learning.regressors import fit_regressors
 
 CONFIG = RegressorConfig(rounds=60, leaves=4, learning_rate=0.1, min_leaf=20, ratio_rounds=30)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from training.config import ResamplingConfig
+from training.learning.options import ResamplingConfig
 from training.learning.resampling import (
     log_odds_of_class_weights,
     log_odds_of_negatives_kept,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.config import BoosterConfig
 from training.learning.boosting import Matrix, Runtime, raw_scores
+from training.learning.options import BoosterConfig
 from training.learning.smearing import Smeared, fit_smeared
 
 TREES = BoosterConfig(rounds=50, leaves=4, learning_rate=0.12, min_leaf=40)

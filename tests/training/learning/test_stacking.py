@@ -8,11 +8,12 @@ import pytest
 from app.features.spec import HistoryState
 from app.inference.ensemble import Blend, blend, calibrate
 from app.inference.specification import Calibration, EnsembleSpec, MultiplierSpec
-from training.config import CalibrationConfig, TrainingConfig
+from training.config import TrainingConfig
 from training.learning.boosting import Matrix, Runtime
 from training.learning.evidence import Evidence, fit_calibration
 from training.learning.labels import Labels
 from training.learning.learners import Fitted, fit_base, fit_stack
+from training.learning.options import CalibrationConfig
 from training.learning.selection import Comparison, compare
 
 N = 12_000

@@ -7,9 +7,9 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from training.config import ClassifierConfig, RegressorConfig
 from training.learning.boosting import Matrix, Runtime, raw_matrix
 from training.learning.labels import Labels
+from training.learning.options import ClassifierConfig, RegressorConfig
 from training.learning.strategies import Strategy, ZeroInflated, fit_strategy
 
 N = 8000
