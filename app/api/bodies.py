@@ -17,6 +17,7 @@ Headers = Mapping[bytes, bytes]
 
 _GZIP: Final = 31  # zlib window bits: a gzip wrapper
 _LONG: Final = 1 << 16
+_PIECE: Final = 1 << 18
 _PLAIN: Final = (b"", b"identity")
 
 
@@ -86,15 +87,23 @@ def inflate(body: bytes, limit: int) -> bytes:
         Not gzip, cut off, or followed by something else.
     """
     stream = zlib.decompressobj(_GZIP)
-    try:
-        plain = stream.decompress(body, limit + 1)
-    except zlib.error:
-        raise InputError("expected a gzip stream, received something else") from None
-    if len(plain) > limit:
-        raise BodyTooLarge(f"expected at most {limit} bytes after inflating, received more")
-    if not stream.eof or stream.unused_data:
+    parts, size, end = [], 0, 0
+    # In pieces: zlib puts a long result together while nobody else may run, a bomb's too.
+    while end < len(body) and not stream.eof:
+        start, end = end, end + _PIECE
+        waiting = body[start:end]
+        while waiting and not stream.eof:
+            try:
+                parts.append(stream.decompress(waiting, _PIECE))
+            except zlib.error:
+                raise InputError("expected a gzip stream, received something else") from None
+            size += len(parts[-1])
+            if size > limit:
+                raise BodyTooLarge(f"expected at most {limit} bytes after inflating, received more")
+            waiting = stream.unconsumed_tail
+    if not stream.eof or stream.unused_data or end < len(body):
         raise InputError("expected one whole gzip stream, received one cut off or followed by more")
-    return plain
+    return b"".join(parts)
 
 
 async def _receive_all(receive: Receive, limit: int, take: Callable[[int], None]) -> bytes:

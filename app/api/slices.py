@@ -21,7 +21,7 @@ from app.errors import BodyTooLarge, InputError
 TURN_S: Final = 0.002
 """Seconds of work after which other calls have their turn."""
 
-_BLOCK: Final = 1 << 18
+_BLOCK: Final = 1 << 17
 _ENVELOPE: Final = 1 << 20  # bytes of what surrounds the array
 _OPEN, _CLOSE, _COMMA, _QUOTE, _BACKSLASH = 1, 2, 3, 4, 5
 _KINDS: Final = bytes(
@@ -95,7 +95,7 @@ async def _last_array(body: bytes, key: bytes, name: str, most: int) -> list[int
     places: list[int] | None = None  # while inside the array
     budget = 4 * most + 1000  # shallow marks; a body with more of them is no list of objects
     for start in range(0, len(body), _BLOCK):
-        for place, kind in _marks(body[start : start + _BLOCK], scan):
+        for place, kind in _marks(body[start : start + _BLOCK], scan, budget + 1):
             budget -= 1
             if kind == _OPEN and body[start + place] == 0x5B and _has_key(body, start + place, key):
                 places = [start + place]
@@ -109,8 +109,11 @@ async def _last_array(body: bytes, key: bytes, name: str, most: int) -> list[int
     return found
 
 
-def _marks(block: bytes, scan: _Scan) -> Iterator[tuple[int, int]]:
-    """Brackets and commas of the second level, as (place, kind): those of the values of the outer object."""
+def _marks(block: bytes, scan: _Scan, most: int) -> Iterator[tuple[int, int]]:
+    """Brackets and commas of the second level, as (place, kind): those of the values of the outer object.
+
+    No more than `most` of them: to list a million takes longer than a turn may.
+    """
     kinds = np.frombuffer(block.translate(_KINDS), np.uint8)
     places = np.flatnonzero(kinds != 0)
     kinds = kinds[places]
@@ -123,7 +126,7 @@ def _marks(block: bytes, scan: _Scan) -> Iterator[tuple[int, int]]:
     depths = scan.depth + np.cumsum(_STEPS[kinds])
     if len(depths):
         scan.depth = int(depths[-1])
-    shallow = np.flatnonzero(depths + (kinds == _CLOSE) == 2)  # a closing bracket is as deep as what it closes
+    shallow = np.flatnonzero(depths + (kinds == _CLOSE) == 2)[:most]  # a closing bracket is as deep as what it closes
     return zip(places[shallow].tolist(), kinds[shallow].tolist(), strict=True)
 
 

@@ -8,6 +8,8 @@ from collections.abc import MutableMapping
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from starlette.requests import ClientDisconnect
 
 from app.api.bodies import Headers, Limits, inflate, read_body
@@ -94,6 +96,28 @@ def test_long_gzip_is_inflated_aside() -> None:
 
     limits = Limits(len(packed), len(plain))
     assert asyncio.run(read_body({b"content-encoding": b"gzip"}, receive, limits)) == plain
+
+
+@given(
+    pattern=st.binary(min_size=1, max_size=300),
+    size=st.integers(0, 3).map(lambda n: n << 18).flatmap(lambda n: st.integers(max(0, n - 2), n + 2)),
+    level=st.sampled_from([0, 1, 9]),
+    rest=st.sampled_from([b"", b"x"]),
+)
+def test_pieces_are_put_together(pattern: bytes, size: int, level: int, rest: bytes) -> None:
+    """Around the ends of the pieces that are worked on: the same bytes, one byte too many, something that follows."""
+    plain = (pattern * (size // len(pattern) + 1))[:size]
+    packed = gzip.compress(plain, compresslevel=level) + rest
+    if rest:
+        with pytest.raises(InputError, match="cut off or followed by more"):
+            inflate(packed, size)
+    else:
+        assert inflate(packed, size) == plain
+    if size:
+        with pytest.raises(BodyTooLarge):
+            inflate(packed, size - 1)
+        with pytest.raises(InputError):
+            inflate(packed[: -1 - len(rest)], size)
 
 
 @pytest.mark.parametrize("broken", [b"", b"{}", gzip.compress(b"{}")[:-3], gzip.compress(b"{}") + b"x"])

@@ -24,6 +24,7 @@ RATE = 300.0
 MIB = 1 << 20
 BOMB = gzip.compress(bytes(100 * MIB), 9)
 PAUSE_S = 0.2  # between what one of them does and what it does next
+LONG_PAUSE_S = 1.0  # the same, for those who send megabytes
 SILENT, TRICKLING = 300, 50
 
 
@@ -74,7 +75,7 @@ def again(request: bytes) -> Callable[[int, threading.Event], None]:
     """The same, over and over."""
 
     def ask(port: int, end: threading.Event) -> None:
-        while not end.wait(PAUSE_S):
+        while not end.wait(LONG_PAUSE_S):
             say(port, request)
 
     return ask
