@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -108,11 +109,22 @@ def test_gone_hung_or_slow(service: ServiceProcess, server: RedisProcess, how: s
 
 
 def test_hung_and_resumed(service: ServiceProcess, server: RedisProcess) -> None:
-    """The same process goes on, with what it holds: the history is found again, and no restart was needed."""
+    """The same process goes on, with what it holds: the history is found again, and no restart was needed.
+
+    The log names the reason once, however often it was probed, and the end of it.
+    """
+    before = len(service.output)
     server.pause()
     until_left_alone(service)
+    until(lambda: "Redis is left alone" in service.output[before:], "a probe fails")
+    for _ in range(20):
+        ask(service)
+        time.sleep(0.1)
     server.resume()
     until(lambda: ask(service)["history"]["source"] == "redis", "Redis is asked again")
+    told = [json.loads(line) for line in service.output[before:].splitlines()]
+    lines = [(line["event"], line.get("reason")) for line in told if line["event"].startswith("Redis ")]
+    assert lines == [("Redis is left alone", "TimeoutError"), ("Redis answers again", None)]
 
 
 def test_restarted_empty(service: ServiceProcess, server: RedisProcess) -> None:

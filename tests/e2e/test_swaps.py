@@ -56,7 +56,7 @@ def test_reloads_by_name_move_both_workers_under_load(models: Path) -> None:
         with Callers(service, BODIES) as callers:
             callers.more(50)
             swaps = []
-            for n in range(6):
+            for n in range(4):
                 swaps.append(swap(service, f"shop-{2 - n % 2}", workers=2))
                 assert set(live(service).values()) == {f"shop-{2 - n % 2}"}
                 callers.more(50)
@@ -76,28 +76,19 @@ def test_reloads_by_name_move_both_workers_under_load(models: Path) -> None:
         assert "Traceback" not in service.output
 
 
-@pytest.mark.parametrize("linked", [True, False])
-def test_what_is_refused_moves_neither(models: Path, linked: bool) -> None:
-    """409 and one line, from whichever worker; both answer on, and so does a restart."""
+def test_what_is_refused_moves_neither(models: Path) -> None:
+    """409 and one line, from whichever worker; both answer on, the link stays, and then leads to a sound one."""
     (models / "current").symlink_to("shop-1")
-    with two_workers(models / ("current" if linked else "shop-1")) as service:
+    with two_workers(models / "current") as service:
         until(lambda: len(live(service)) == 2, "both workers serve")
         for name in ("bad-1", "bad-2", "absent"):
             told = reload(service, name)
             assert (told.status_code, told.json()["type"]) == (409, "urn:pltv:problem:bundle-refused")
         assert set(live(service).values()) == {"shop-1"}
         assert (models / "current").resolve().name == "shop-1"
-        assert reload(service).json() == {
-            "outcome": "unchanged",
-            "bundle": "shop-1",
-            "previous": "shop-1",
-            "workers": 2,
-            "pending": 0,
-        }
-        if linked:
-            point(models, "shop-2")
-            assert reload(service).json()["workers"] == 2
-            assert set(live(service).values()) == {"shop-2"}
-        assert {answer["bundle"] for answer in service.predict_at_once(BODIES, connections=8)} == {
-            "shop-2" if linked else "shop-1"
-        }
+        unchanged = {"outcome": "unchanged", "bundle": "shop-1", "previous": "shop-1", "workers": 2, "pending": 0}
+        assert reload(service).json() == unchanged
+        point(models, "shop-2")
+        assert reload(service).json()["workers"] == 2
+        assert set(live(service).values()) == {"shop-2"}
+        assert {answer["bundle"] for answer in service.predict_at_once(BODIES, connections=8)} == {"shop-2"}

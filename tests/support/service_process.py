@@ -35,18 +35,22 @@ class ServiceProcess:
     directory : Path
         Where its output goes.
     workers : int
+    within : sequence of str
+        A command that runs it, such as one that takes rights away.
     **environment : str
         Settings (`PLTV_*`) that come before `PATIENT`.
     """
 
-    def __init__(self, bundle: Path, directory: Path, *, workers: int = 1, **environment: str) -> None:
+    def __init__(
+        self, bundle: Path, directory: Path, *, workers: int = 1, within: Sequence[str] = (), **environment: str
+    ) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._output = directory / f"service-{self.port}.log"
         place = ["--bundle", str(bundle), "--port", str(self.port), "--workers", str(workers)]
         with self._output.open("wb") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "app", *place],
+                [*within, sys.executable, "-m", "app", *place],
                 env=clean_environment(**{**PATIENT, **environment}),
                 cwd=ROOT,
                 stdin=subprocess.DEVNULL,
@@ -144,10 +148,12 @@ class ServiceProcess:
 
 
 @contextlib.contextmanager
-def serving_process(bundle: Path, *, workers: int = 1, **environment: str) -> Iterator[ServiceProcess]:
+def serving_process(
+    bundle: Path, *, workers: int = 1, within: Sequence[str] = (), **environment: str
+) -> Iterator[ServiceProcess]:
     """A service that is ready, and gone afterwards."""
     with TemporaryDirectory(prefix="pltv-service-") as directory:
-        service = ServiceProcess(bundle, Path(directory), workers=workers, **environment)
+        service = ServiceProcess(bundle, Path(directory), workers=workers, within=within, **environment)
         try:
             service.wait_ready()
             yield service
