@@ -14,14 +14,13 @@ wanted() {
     fastapi) echo fastapi uvicorn uvloop httptools lightgbm numpy ;;
     tl2cgen) echo fastapi uvicorn uvloop httptools tl2cgen treelite numpy ;;
     bentoml) echo bentoml uvloop httptools lightgbm numpy ;;
-    # 1.7.1 does not start with a later uvloop: it sets the loop's policy in a way that is gone.
-    mlserver) echo mlserver uvloop==0.21.0 httptools lightgbm numpy ;;
+    mlserver) echo mlserver uvloop httptools lightgbm numpy ;;
     litserve) echo litserve uvloop httptools lightgbm numpy ;;
     *) die "$1: expected one of fastapi, tl2cgen, bentoml, mlserver, litserve" ;;
   esac
 }
 
-fingerprint() { { .venv/bin/python -VV; pwd; cat "$lock" loadtests/peers/setup.sh; } | cksum; }
+fingerprint() { { .venv/bin/python -VV; pwd; wanted "$name"; cat "$lock"; } | cksum; }
 
 # Into the environment named `place`, with further options of pip.
 install() {
