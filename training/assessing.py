@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,8 @@ from app.inference.predictor import Predictor
 from training.data.dataset import Dataset, Partition
 from training.evaluation.baselines import Baseline, fit_baselines
 from training.evaluation.report import evaluate
+from training.evaluation.rows import EvaluationRows, Scored
+from training.learning.boosting import MAX_BIN, Floats
 from training.progress import Stages
 from training.samples import Sample, gate_horizon, read_sample, time_folds
 from training.validation import evaluation_rows, score, score_baseline, score_lost
@@ -20,9 +24,55 @@ from training.validation import evaluation_rows, score, score_baseline, score_lo
 FOLDS = 5
 
 
+@dataclass(frozen=True)
+class Settings:
+    """How to assess.
+
+    Parameters
+    ----------
+    as_of : str or None
+        When the labels were read; None counts all as mature.
+    replicates, seed : int
+        Of the bootstrap; the seed is the baselines' too.
+    threads : int
+        Of LightGBM.
+    """
+
+    as_of: str | None
+    replicates: int
+    seed: int
+    threads: int
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """A bundle judged on data: the figures, and what they are of.
+
+    Parameters
+    ----------
+    evaluation : dict
+        As `training.evaluation.report.evaluate` returns it.
+    rows : EvaluationRows
+    scored : list of Scored
+        The bundle, bundles beside it, baselines.
+    X : ndarray of shape (n, n_features)
+        Of the judged rows, by the bundle's plan.
+    judged : Sample
+    known_rows : int
+        Rows that the baselines learned from.
+    """
+
+    evaluation: dict[str, Any]
+    rows: EvaluationRows
+    scored: list[Scored]
+    X: Floats
+    judged: Sample
+    known_rows: int
+
+
 def assess(
-    predictor: Predictor, data: Path, *, as_of: str | None, replicates: int, seed: int, threads: int, stages: Stages
-) -> dict[str, Any]:
+    predictor: Predictor, data: Path, settings: Settings, stages: Stages, beside: Sequence[Predictor] = ()
+) -> Assessment:
     """Evaluate a bundle.
 
     Where the data hold the hours that trained it, it is judged on the hours after them, and the baselines learn from
@@ -34,45 +84,70 @@ def assess(
     predictor : Predictor
     data : Path
         Folder of hourly partitions; its oracle is used where there is one.
-    as_of : str or None
-        When the labels were read; None counts all as mature.
-    replicates, seed : int
-        Of the bootstrap.
-    threads : int
-        Of LightGBM.
+    settings : Settings
     stages : Stages
+    beside : sequence of Predictor
+        Other bundles, judged on the same rows under their own names.
 
     Raises
     ------
     DataError
-        When there are no rows to learn from or to judge on.
+        When there are no rows to learn from or to judge on, or a bundle beside predicts other horizons or was trained
+        on the judged hours.
     """
     declaration, targets = predictor.declaration, predictor.declaration.targets
     dataset = Dataset(data, declaration)
     earlier, later = _parts(dataset, predictor.manifest.data_window)
+    for other in beside:
+        _check_beside(predictor, other, later)
     with stages.stage("read rows", sum(p.rows for p in (*earlier, *later))) as advance:
-        known, judged = (read_sample(dataset, part, as_of, advance) for part in (earlier, later))
+        known, judged = (read_sample(dataset, part, settings.as_of, advance) for part in (earlier, later))
     with stages.stage("features"):
         X = predictor.plan.transform(judged.columns)
     with stages.stage("train the baselines"):
-        baselines = _baselines(dataset, known, seed, threads)
-    cohorts = sorted({name for level in predictor.prior.levels for name in level})
-    rows = evaluation_rows(judged, declaration, cohorts, data)
-    ours = score(predictor.ensemble, X, judged.columns.row_state)
+        plan, fitted = _baselines(dataset, known, settings)
+    rows = evaluation_rows(judged, declaration, _cohorts(predictor), data)
+    scored = [score(predictor.ensemble, X, judged.columns.row_state)]
+    scored += [_score_beside(other, data, later, settings) for other in beside]
     # Each side has its own encodings: the baselines may not read what the bundle learned of other days.
-    plan, fitted = baselines
     theirs = plan.transform(judged.columns)
-    scored = [ours, *(score_baseline(baseline, theirs) for baseline in fitted)]
+    scored += [score_baseline(baseline, theirs) for baseline in fitted]
     with stages.stage("score with intervals"):
-        return evaluate(
+        evaluation = evaluate(
             rows,
             scored,
             targets.horizons,
-            bootstrap_replicates=replicates,
-            seed=seed,
+            bootstrap_replicates=settings.replicates,
+            seed=settings.seed,
             log_horizon=targets.log_mean,
             simulated=score_lost(predictor.ensemble, predictor.plan, judged),
         )
+    return Assessment(evaluation, rows, scored, X, judged, len(known))
+
+
+def _cohorts(predictor: Predictor) -> list[str]:
+    """Columns to look at bias in: those of the prior, and the the campaign's categories, its advertiser among them."""
+    campaign = {field.name for field in predictor.declaration.scope("campaign") if field.kind == "category"}
+    return sorted(campaign | {name for level in predictor.prior.levels for name in level})
+
+
+def _check_beside(predictor: Predictor, other: Predictor, later: Sequence[Partition]) -> None:
+    expected, received = predictor.declaration.targets.horizons, other.declaration.targets.horizons
+    if expected != received:
+        raise DataError(f"{other.manifest.name}: expected horizons {list(expected)}, received {list(received)}")
+    if other.manifest.name == predictor.manifest.name:
+        raise DataError(f"{other.manifest.name}: expected bundles of different names beside each other")
+    last = other.manifest.data_window["calibration"]["last"]
+    first = other.manifest.data_window["train"]["first"]
+    if seen := [p.name for p in later if first <= p.name <= last]:
+        raise DataError(f"{other.manifest.name}: it was trained on {seen[0]}, which it should be judged on")
+
+
+def _score_beside(other: Predictor, data: Path, later: Sequence[Partition], settings: Settings) -> Scored:
+    """Another bundle's answers, by its own declaration of the same rows."""
+    sample = read_sample(Dataset(data, other.declaration), later, settings.as_of, lambda _: None)
+    answers = score(other.ensemble, other.plan.transform(sample.columns), sample.columns.row_state)
+    return replace(answers, name=other.manifest.name)
 
 
 def _parts(dataset: Dataset, window: Any) -> tuple[tuple[Partition, ...], tuple[Partition, ...]]:
@@ -88,7 +163,7 @@ def _parts(dataset: Dataset, window: Any) -> tuple[tuple[Partition, ...], tuple[
     return earlier, later
 
 
-def _baselines(dataset: Dataset, sample: Sample, seed: int, threads: int) -> tuple[FeaturePlan, list[Baseline]]:
+def _baselines(dataset: Dataset, sample: Sample, settings: Settings) -> tuple[FeaturePlan, list[Baseline]]:
     declaration = dataset.declaration
     targets = declaration.targets
     mature = sample.take(dataset.layout, np.isfinite(sample.labels.buyer))
@@ -103,7 +178,8 @@ def _baselines(dataset: Dataset, sample: Sample, seed: int, threads: int) -> tup
         {h: mature.labels.revenue[:, i] for i, h in enumerate(targets.horizons)},
         buyer,
         horizons=targets.horizons,
-        seed=seed,
-        num_threads=threads,
+        seed=settings.seed,
+        num_threads=settings.threads,
+        params={"max_bin": MAX_BIN},
         log_horizon=targets.log_mean,
     )

@@ -133,12 +133,37 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print every figure as JSON.")] = False,
 ) -> None:
     """Score a bundle on data with labels: every metric with intervals, beside baselines and the oracle where known."""
-    from training.assessing import assess
+    from training.assessing import Settings, assess
 
     predictor = _load(bundle)
-    evaluation = assess(predictor, data, as_of=as_of, replicates=replicates, seed=seed, threads=threads, stages=Bars())
+    evaluation = assess(predictor, data, Settings(as_of, replicates, seed, threads), Bars()).evaluation
     predictor.close()
     typer.echo(json.dumps(evaluation, indent=1) if as_json else summary(evaluation))
+
+
+@app.command()
+def report(
+    bundle: Bundle,
+    data: Data,
+    out: Annotated[Path, typer.Option(help="Folder for report.html, report.md, report.json and plots.")],
+    beside: Annotated[
+        list[Path] | None, typer.Option(help="Another bundle to judge on the same rows; may be given more than once.")
+    ] = None,
+    as_of: Annotated[str | None, typer.Option(help="When the labels were read; all are mature unless given.")] = None,
+    replicates: Annotated[int, typer.Option(min=10, help="Bootstrap replicates of the intervals.")] = 200,
+    seed: Annotated[int, typer.Option(min=0, help="Of bootstrap, baselines and samples.")] = 7,
+    threads: Annotated[int, typer.Option(min=1, help="LightGBM's.")] = 2,
+) -> None:
+    """Write what `evaluate` finds as a page to read: with pictures, what drives the models, errors, bias and drift."""
+    from training.assessing import Settings
+    from training.reporting import report as run
+
+    predictor, others = _load(bundle), [_load(path) for path in beside or []]
+    settings = Settings(as_of, replicates, seed, threads)
+    written = run(bundle, predictor, data, out, settings, Bars(), others)
+    for one in (predictor, *others):
+        one.close()
+    typer.echo("\n".join(str(path) for path in written if path.parent == out))
 
 
 @app.command()

@@ -22,6 +22,7 @@ from training.evaluation.baselines import Baseline, fit_baselines
 from training.evaluation.model_card import model_card
 from training.evaluation.report import evaluate, write_report
 from training.evaluation.rows import EvaluationRows, Oracle, Provenance, Scored
+from training.examining import Examined, examine, training_reference
 from training.learning.boosting import MAX_BIN, Floats, Ints
 from training.publishing.assembling import Assembled
 from training.publishing.publish import versions
@@ -56,9 +57,9 @@ def judge(
     dict
         The evaluation, as in `report.json`.
     """
-    sample, targets = parts.validation, declaration.targets
+    sample, targets, plan = parts.validation, declaration.targets, prepared.plan
     rows = evaluation_rows(sample, declaration, config.report.cohorts, what.data)
-    X = prepared.plan.transform(sample.columns)
+    X = plan.transform(sample.columns)
     scored = [score(assembled.ensemble, X, sample.columns.row_state)]
     scored += [score_baseline(one, X) for one in _baselines(prepared, declaration, config)]
     evaluation = evaluate(
@@ -68,26 +69,30 @@ def judge(
         bootstrap_replicates=config.report.replicates,
         seed=config.seed,
         log_horizon=targets.log_mean,
-        simulated=score_lost(assembled.ensemble, prepared.plan, sample),
+        simulated=score_lost(assembled.ensemble, plan, sample),
     )
     if assembled.comparison is not None:
         evaluation["stacking"] = assembled.comparison.to_json()
+    training_reference(parts.train, plan).save(what.directory)
+    examined = Examined(what.directory, X, plan, sample, config.report.replicates, config.seed, config.threads)
+    contributions, importance = examine(examined, evaluation)
     context = _provenance(what, parts, assembled, declaration, config, generated=rows.oracle is not None)
-    importance = feature_importance(prepared.plan.names, assembled)
-    write_report(what.directory, evaluation, rows=rows, scored=scored, context=context, importance=importance)
+    write_report(
+        what.directory,
+        evaluation,
+        rows=rows,
+        scored=scored,
+        context=context,
+        importance=importance,
+        contributions=contributions,
+    )
     (what.directory / "MODEL_CARD.md").write_text(model_card(evaluation, context), encoding="utf-8")
     return evaluation
 
 
-def feature_importance(names: Sequence[str], assembled: Assembled) -> dict[str, dict[str, float]]:
-    """Gain of each feature in each base model."""
-    base = assembled.fitted[0]
-    gains = [booster.feature_importance("gain").tolist() for booster in base.boosters]
-    outputs = [output.name for output in base.library.outputs]
-    return {output: dict(zip(names, gain, strict=True)) for output, gain in zip(outputs, gains, strict=True)}
-
-
 def _baselines(prepared: Prepared, declaration: Declaration, config: TrainingConfig) -> list[Baseline]:
+    if config.report.baseline_rounds == 0:
+        return []
     targets, labels = declaration.targets, prepared.labels
     return fit_baselines(
         prepared.X,

@@ -19,7 +19,7 @@ from tests.training.conftest import Tiny
 from training.cli import app
 from training.evaluation import baselines
 
-COMMANDS = ("generate", "train", "evaluate", "predict", "verify", "inspect", "push-features", "recompile")
+COMMANDS = ("generate", "train", "evaluate", "report", "predict", "verify", "inspect", "push-features", "recompile")
 
 
 def run(capfd: pytest.CaptureFixture[str], *args: object) -> tuple[int, str, str]:

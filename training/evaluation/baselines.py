@@ -9,24 +9,27 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from threading import Lock
 from typing import Any, Protocol, TypeVar
 
 import lightgbm as lgb
 import numpy as np
 from numpy.typing import NDArray
 
+from training.evaluation.baseline_boosters import BINARY, DEFAULTS, GAMMA, L2, TWEEDIE, Trainer, predict_rows
 from training.evaluation.ranking import Floats
 
-DEFAULTS: dict[str, Any] = {
-    "num_boost_round": 120,
-    "learning_rate": 0.08,
-    "num_leaves": 31,
-    "min_data_in_leaf": 50,
-    "feature_fraction": 0.7,
-    "bagging_fraction": 0.8,
-    "bagging_freq": 1,
-}
+__all__ = [
+    "DEFAULTS",
+    "Baseline",
+    "BaselinePrediction",
+    "Constant",
+    "LogLeastSquares",
+    "Tweedie",
+    "TwoStage",
+    "Ziln",
+    "fit_baselines",
+]
+
 _EXPONENT_LIMIT = 30.0
 _LEAST_SQUARE = 1e-6
 _Fit = TypeVar("_Fit")
@@ -54,53 +57,8 @@ class Baseline(Protocol):
         ...
 
 
-class _Trainer:
-    """LightGBM over one X, binned once for every label.
-
-    A booster is grown by one thread, and as many boosters at once as there are threads: the trees are those that
-    several threads would grow together, and none of them waits for the others after every leaf.
-    """
-
-    def __init__(self, X: Floats, seed: int, num_threads: int, params: Mapping[str, Any]) -> None:
-        merged = {**DEFAULTS, **params}
-        self._rounds = int(merged.pop("num_boost_round"))
-        self._params = {
-            **merged,
-            "seed": seed,
-            "num_threads": 1,
-            "deterministic": True,
-            "force_row_wise": True,
-            "verbosity": -1,
-        }
-        self.X = X
-        binning = {**self._params, "num_threads": num_threads}
-        self._data = lgb.Dataset(X, params=binning, free_raw_data=False).construct()
-        self._binned = Lock()
-
-    def fit(self, objective: Mapping[str, Any], label: Floats, rows: NDArray[np.bool_]) -> lgb.Booster:
-        """A booster of `objective` on the rows of X where `rows` (n,) holds."""
-        chosen = np.flatnonzero(rows)
-        params = {**self._params, **objective}
-        with self._binned:
-            # Constructed before it is labelled: construction copies the parent's labels over any set earlier.
-            data = self._data.subset(chosen.tolist(), params=params).construct()
-        data.set_label(label[chosen])
-        return lgb.train(params, data, num_boost_round=self._rounds)
-
-
-_TWEEDIE = {"objective": "tweedie", "tweedie_variance_power": 1.5}
-_L2 = {"objective": "regression"}
-_BINARY = {"objective": "binary"}
-_GAMMA = {"objective": "gamma"}
-
-
-def _predict(booster: lgb.Booster, X: Floats, num_threads: int = 0) -> Floats:
-    """The booster's answers, (n,); 0 threads are as many as the machine has."""
-    return np.asarray(booster.predict(X, num_threads=num_threads), dtype=np.float64)
-
-
 def _columns(boosters: Sequence[lgb.Booster], X: Floats) -> Floats:
-    return np.column_stack([_predict(booster, X) for booster in boosters])
+    return np.column_stack([predict_rows(booster, X) for booster in boosters])
 
 
 @dataclass(frozen=True)
@@ -166,9 +124,9 @@ class TwoStage:
 
     def predict(self, X: Floats) -> BaselinePrediction:
         """p, p·E[y | buy] by horizon, and the log answer."""
-        p = _predict(self.classifier, X)
+        p = predict_rows(self.classifier, X)
         ltv = p[:, None] * _columns(self.boosters, X)
-        return BaselinePrediction(p, ltv, np.maximum(np.expm1(p * _predict(self.log_booster, X)), 0.0))
+        return BaselinePrediction(p, ltv, np.maximum(np.expm1(p * predict_rows(self.log_booster, X)), 0.0))
 
 
 @dataclass(frozen=True)
@@ -205,31 +163,31 @@ def _expected_log1p(mu: Floats, s: Floats) -> Floats:
     return np.asarray(np.einsum("nk,k->n", values, weights / weights.sum()), dtype=np.float64)
 
 
-def _fit_log(trainer: _Trainer, y: Floats) -> tuple[lgb.Booster, float]:
+def _fit_log(trainer: Trainer, y: Floats) -> tuple[lgb.Booster, float]:
     """The L2 booster of log1p y, and its smearing."""
     known = np.isfinite(y)
     z = np.log1p(np.where(known, y, 0.0))
-    booster = trainer.fit(_L2, z, known)
-    return booster, float(np.mean(np.exp(z[known] - _predict(booster, trainer.X[known], 1))))
+    booster = trainer.fit(L2, z, known)
+    return booster, float(np.mean(np.exp(z[known] - predict_rows(booster, trainer.X[known], 1))))
 
 
-def _fit_payers(trainer: _Trainer, y: Floats) -> lgb.Booster:
+def _fit_payers(trainer: Trainer, y: Floats) -> lgb.Booster:
     """P(y > 0)."""
     paying = np.greater(np.nan_to_num(y), 0.0)
-    return trainer.fit(_BINARY, paying.astype(np.float64), np.isfinite(y))
+    return trainer.fit(BINARY, paying.astype(np.float64), np.isfinite(y))
 
 
-def _fit_lognormal(trainer: _Trainer, y: Floats, half: NDArray[np.int64]) -> tuple[lgb.Booster, lgb.Booster]:
+def _fit_lognormal(trainer: Trainer, y: Floats, half: NDArray[np.int64]) -> tuple[lgb.Booster, lgb.Booster]:
     """μ of the payers, and s² from the residuals of each half by a μ of the other."""
     paying = np.greater(np.nan_to_num(y), 0.0)
     z = np.log(np.where(paying, y, 1.0))
-    mu = trainer.fit(_L2, z, paying)
+    mu = trainer.fit(L2, z, paying)
     square = np.ones(y.shape[0])
     for fold in (0, 1):
         held = paying & (half == fold)
-        other = trainer.fit(_L2, z, paying & (half != fold))
-        square[held] = (z[held] - _predict(other, trainer.X[held], 1)) ** 2
-    return mu, trainer.fit(_GAMMA, np.maximum(square, _LEAST_SQUARE), paying)
+        other = trainer.fit(L2, z, paying & (half != fold))
+        square[held] = (z[held] - predict_rows(other, trainer.X[held], 1)) ** 2
+    return mu, trainer.fit(GAMMA, np.maximum(square, _LEAST_SQUARE), paying)
 
 
 def _constant(gate: Floats, labels: Sequence[Floats], log_label: Floats) -> Constant:
@@ -281,7 +239,7 @@ def fit_baselines(
     known_gate, buys = np.isfinite(gate), np.nan_to_num(gate) > 0.0
     log_label = labels[column]
     half = np.random.default_rng(seed).integers(0, 2, size=(len(X),), dtype=np.int64)
-    trainer = _Trainer(X, seed, num_threads, params or {})
+    trainer = Trainer(X, seed, num_threads, params or {})
     with ThreadPoolExecutor(num_threads) as pool:
 
         def each(fit: Callable[[Floats], _Fit]) -> list[Future[_Fit]]:
@@ -289,11 +247,11 @@ def fit_baselines(
 
         # The long ones first, so that no thread ends alone with one of them.
         logs = each(lambda label: _fit_log(trainer, label))
-        means = each(lambda label: trainer.fit(_TWEEDIE, label, np.isfinite(label)))
+        means = each(lambda label: trainer.fit(TWEEDIE, label, np.isfinite(label)))
         paying = each(lambda label: _fit_payers(trainer, label))
-        classifier = pool.submit(trainer.fit, _BINARY, gate, known_gate)
-        conditional = each(lambda label: trainer.fit(_TWEEDIE, label, buys & np.isfinite(label)))
-        log_booster = pool.submit(trainer.fit, _L2, np.log1p(log_label), buys & np.isfinite(log_label))
+        classifier = pool.submit(trainer.fit, BINARY, gate, known_gate)
+        conditional = each(lambda label: trainer.fit(TWEEDIE, label, buys & np.isfinite(label)))
+        log_booster = pool.submit(trainer.fit, L2, np.log1p(log_label), buys & np.isfinite(log_label))
         lognormals = each(lambda label: _fit_lognormal(trainer, label, half))
     smeared, sizes = _results(logs), _results(lognormals)
     return [

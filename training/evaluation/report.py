@@ -10,14 +10,20 @@ from typing import Any
 import numpy as np
 
 from app.errors import DataError
-from training.evaluation import plots
-from training.evaluation.bootstrap import LEVEL, Estimate, poisson_weights
-from training.evaluation.cohorts import bias_by, bias_targets
-from training.evaluation.markdown import render_markdown
-from training.evaluation.metrics import lift_table, order_violations, reliability_bins
+from training.evaluation import curves, pictures
+from training.evaluation.bootstrap import LEVEL, Estimate, Weights, poisson_weights
+from training.evaluation.cohorts import bias_by, bias_targets, errors_by, worst_rows
+from training.evaluation.contributions import Contributions
+from training.evaluation.html import render_html
+from training.evaluation.markdown import markdown, render_markdown
+from training.evaluation.metrics import order_violations
 from training.evaluation.ranking import Floats
 from training.evaluation.rows import ORACLE, EvaluationRows, Oracle, Provenance, Scored, check
 from training.evaluation.scores import Scores
+from training.evaluation.sections import sections
+
+WORST = 20
+"""Rows with the largest errors that are named."""
 
 __all__ = ["EvaluationRows", "Oracle", "Provenance", "Scored", "evaluate", "render_markdown", "write_report"]
 
@@ -40,13 +46,24 @@ def with_oracle(rows: EvaluationRows, scored: Sequence[Scored]) -> list[Scored]:
     return listed
 
 
-def _lift(rows: EvaluationRows, ours: Scored, horizons: Sequence[int]) -> dict[str, Any]:
-    tables = {}
+def _curves(
+    rows: EvaluationRows, scored: Sequence[Scored], horizons: Sequence[int], weights: Weights
+) -> dict[str, Any]:
+    """Lift of the first predictor, gains of all, and the Lorenz curves of revenue and of the first's predictions."""
+    ours = scored[0]
+    lift, gains, lorenz = {}, {}, {}
     for column, horizon in enumerate(horizons):
-        y: Floats = rows.y[:, column]
-        known = np.isfinite(y)
-        tables[f"d{horizon}"] = lift_table(y[known], ours.ltv[known, column])
-    return tables
+        known = np.isfinite(rows.y[:, column])
+        y: Floats = rows.y[known, column]
+        expected = None if rows.oracle is None else rows.oracle.ltv[known, column]
+        day, y_hat = f"d{horizon}", ours.ltv[known, column]
+        lift[day] = curves.lift(y, y_hat, expected, weights if known.all() else weights[:, known])
+        truth = y if expected is None else expected
+        gains[day] = {one.name: curves.gains(truth, one.ltv[known, column]) for one in scored}
+        lorenz[day] = {"realised": curves.lorenz_curve(y), ours.name: curves.lorenz_curve(y_hat)}
+        if expected is not None:
+            lorenz[day]["oracle E[y | x]"] = curves.lorenz_curve(expected)
+    return {"lift": lift, "gains": gains, "lorenz": lorenz}
 
 
 def _check_all(rows: EvaluationRows, scored: Sequence[Scored], horizons: Sequence[int], log_horizon: int) -> None:
@@ -133,11 +150,16 @@ def evaluate(
         "bias_by": by_cohort,
         "simulated_states": states,
         "reliability": {
-            one.name: reliability_bins(rows.buyer.astype(np.float64), one.p_buyer)
+            one.name: curves.reliability(rows.buyer.astype(np.float64), one.p_buyer, weights)
             for one in everyone
             if one.p_buyer is not None
         },
-        "lift": _lift(rows, ours, horizons),
+        **_curves(rows, everyone, horizons, weights),
+        "errors_by": {
+            cohort: errors_by(labels, rows, ours, list(horizons).index(log_horizon), weights, top)
+            for cohort, labels in rows.cohorts.items()
+        },
+        "worst_rows": worst_rows(rows, ours, list(horizons).index(log_horizon), WORST),
         "verdicts": scores.verdicts(ours.name, baselines),
     }
     result: dict[str, Any] = _to_json(found)
@@ -152,17 +174,20 @@ def write_report(
     scored: Sequence[Scored],
     context: Provenance,
     importance: Mapping[str, Mapping[str, float]] | None = None,
+    contributions: Sequence[Contributions] = (),
 ) -> list[Path]:
-    """Write `report.json`, `report.md` and `plots/*.png` into `directory`, which is made where it is missing.
+    """Write `report.html`, `report.md`, `report.json` and `plots/*.png` into `directory`, made where it is missing.
 
     Parameters
     ----------
     directory : Path
     evaluation : mapping
-        What `evaluate` returned for the same rows and predictors.
+        What `evaluate` returned for the same rows and predictors; `drift` and `explanations` where they are known.
     context : Provenance
         Where the data and the model came from.
     importance : mapping of model name to (mapping of feature name to gain), optional
+    contributions : sequence of Contributions
+        Of the models, for their pictures.
 
     Returns
     -------
@@ -170,11 +195,14 @@ def write_report(
         The files written.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    drawn = plots.draw_all(
-        directory / "plots", rows, with_oracle(rows, scored), evaluation["horizons"], importance or {}
-    )
-    written = [directory / "report.json", directory / "report.md"]
-    written[0].write_text(json.dumps(evaluation, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    drawn = pictures.draw_all(directory / "plots", evaluation, rows, scored, importance or {}, contributions)
     relative = {title: path.relative_to(directory).as_posix() for title, path in drawn.items()}
-    written[1].write_text(render_markdown(evaluation, relative, context), encoding="utf-8")
-    return written + list(drawn.values())
+    blocks = sections(evaluation, relative, context)
+    texts = {
+        "report.json": json.dumps(evaluation, indent=1, allow_nan=False) + "\n",
+        "report.md": markdown(blocks),
+        "report.html": render_html(blocks, directory),
+    }
+    for name, text in texts.items():
+        (directory / name).write_text(text, encoding="utf-8")
+    return [*(directory / name for name in texts), *drawn.values()]

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from tests.training.evaluation.market import HORIZONS
+from training.evaluation import metrics
 from training.evaluation.bootstrap import poisson_weights
-from training.evaluation.cohorts import OTHER, bias_by, bias_targets, top_levels
+from training.evaluation.cohorts import OTHER, bias_by, bias_targets, errors_by, top_levels, worst_rows
 from training.evaluation.rows import EvaluationRows, Scored
 
 
@@ -52,3 +53,35 @@ def test_a_group_without_revenue_has_no_bias() -> None:
     table = bias_by(labels, one, bias_targets(rows), [1], poisson_weights(2, 20, seed=0), 5)
     assert table["dry"]["d1"] == {"value": None, "low": None, "high": None}
     assert table["wet"]["d1"]["value"] == 0.5
+
+
+def test_errors_are_those_of_each_group(rows: EvaluationRows, scored: list[Scored]) -> None:
+    """MSLE, log-loss and means of a group are `metrics` on its rows; shares of revenue and of error sum to one."""
+    one, labels = scored[0], rows.cohorts["country"]
+    found = errors_by(labels, rows, one, 1, poisson_weights(rows.n, 30, seed=0), 5)
+    assert one.p_buyer is not None
+    assert one.log_mean is not None
+    for country, group in found.items():
+        mine = labels == country
+        assert group["rows"] == mine.sum()
+        assert group["buyers"] == rows.buyer[mine].sum()
+        assert group["msle"]["value"] == pytest.approx(metrics.msle(rows.y[mine, 1], one.log_mean[mine]))
+        assert group["log_loss"]["value"] == pytest.approx(metrics.log_loss(rows.buyer[mine], one.p_buyer[mine]))
+        assert group["mean_y"]["value"] == pytest.approx(rows.y[mine, 1].mean())
+        assert group["mean_y_hat"]["value"] == pytest.approx(one.ltv[mine, 1].mean())
+        assert group["msle"]["low"] <= group["msle"]["value"] <= group["msle"]["high"]
+    for share in ("revenue_share", "error_share"):
+        assert sum(group[share]["value"] for group in found.values()) == pytest.approx(1.0)
+
+
+def test_the_worst_rows_are_the_worst(rows: EvaluationRows, scored: list[Scored]) -> None:
+    """The largest squared log errors in falling order, by the rows' identifiers; an immature row is not among them."""
+    one = scored[0]
+    assert one.log_mean is not None
+    error = metrics.squared_log_errors(rows.y[:, 1], one.log_mean)
+    y = rows.y.copy()
+    y[int(np.argmax(error)), 1] = np.nan
+    found = worst_rows(EvaluationRows(y, rows.buyer, rows.ids, rows.cohorts), one, 1, 5)
+    assert [row["row"] for row in found] == [str(i) for i in np.argsort(-error)[1:6]]
+    assert found[0]["squared_log_error"] == pytest.approx(np.sort(error)[-2])
+    assert found[0]["history_state"] in ("present", "new")

@@ -159,5 +159,6 @@ def test_the_report_is_written(
     assert json.loads((directory / "report.json").read_text(encoding="utf-8")) == evaluation
     text = (directory / "report.md").read_text(encoding="utf-8")
     pictures = sorted(path.name for path in (directory / "plots").iterdir())
-    assert pictures == ["calibration.png", "gains.png", "importance_classifier.png", "reliability.png"]
+    names = ("bias", "calibration", "gains", "importance_classifier", "lift", "lorenz", "reliability", "residuals")
+    assert pictures == [f"{name}.png" for name in names]
     assert all(f"(plots/{name})" in text for name in pictures)
