@@ -116,8 +116,8 @@ def test_hung_and_resumed(service: ServiceProcess, server: RedisProcess) -> None
     before = len(service.output)
     server.pause()
     until_left_alone(service)
-    until(lambda: "Redis is left alone" in service.output[before:], "a probe fails")
-    for _ in range(20):
+    until(lambda: bool(ask(service)) and "Redis is left alone" in service.output[before:], "a probe fails")
+    for _ in range(10):
         ask(service)
         time.sleep(0.1)
     server.resume()
