@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Final, Literal
 from urllib.parse import parse_qsl, urlsplit
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import DirectoryPath, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 KIB: Final = 1024
@@ -72,7 +72,7 @@ class Settings(BaseSettings):
         ge=1,
         description="Workers behind one port, set by `--workers`; without Redis several store no histories.",
     )
-    fleet_dir: Path | None = Field(
+    fleet_dir: DirectoryPath | None = Field(
         None,
         description="Directory in which the workers of one service agree on a bundle, set by `--workers`.",
     )

@@ -53,6 +53,8 @@ def test_they_do_not_change() -> None:
     "wrong",
     [
         {"deadline_ms": 0},
+        {"fleet_dir": "absent"},
+        {"redis_url": "rediss://redis:6380/0?ssl_ca_certs=absent.pem"},
         {"api_tokens": "password"},
         {"admin_token": "A" * 64},
         {"tcf_purposes": "0"},
