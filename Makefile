@@ -56,12 +56,12 @@ loadtest: ## steady, ramp, spike and an open loop at 30 to 150 % of capacity, on
 	@$(if $(LOADTEST_HOST),,scripts/serve.sh bundle)
 	@$(BIN)/python -m loadtests.loadtest $(if $(LOADTEST_HOST),--host $(LOADTEST_HOST)) $(LOADTEST_ARGS)
 
-lint: setup ## ruff, mypy, the import contracts, and that the lock names no host
+lint: setup ## ruff, mypy, the import contracts, and that the locks name no host
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	@! grep -nE '://|^ *-|@' requirements/lock.txt || { echo "lint: requirements/lock.txt may name packages and versions only"; exit 1; }
+	@! grep -nE '://|^ *-|@' requirements/lock.txt requirements/peers/*.txt || { echo "lint: a lock may name packages and versions only"; exit 1; }
 
 format: setup ## let ruff order imports and format
 	$(BIN)/ruff check --select I --fix .
