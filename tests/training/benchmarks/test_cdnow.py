@@ -20,7 +20,9 @@ from training.data.cdnow import prepare
 from training.data.dataset import Dataset
 from training.evaluation import metrics
 from training.evaluation.ranking import Floats
+from training.evaluation.report import evaluate
 from training.progress import Silent
+from training.samples import read_sample
 
 PEERS = ["bgnbd_gg", "bgnbd_gg_scaled", "tweedie", "ziln", "constant"]
 
@@ -95,20 +97,19 @@ def test_who_judges_teaches_nobody_a_label(
 ) -> None:
     """With the judges' labels lost, every peer answers as before."""
     seen: list[Any] = []
-    original = cdnow.evaluate
 
     def keep(rows: Any, scored: Any, *args: Any, **options: Any) -> Any:
         seen.append(scored)
-        return original(rows, scored, *args, **options)
+        return evaluate(rows, scored, *args, **options)
 
     monkeypatch.setattr(cdnow, "evaluate", keep)
     dataset = Dataset(shop.data, predictor.declaration)
     options = {"replicates": 10, "seed": 3, "threads": 1, "stages": Silent()}
     cdnow.compare(predictor, dataset, **options)  # type: ignore[arg-type]
-    read, judging = cdnow.read_sample, predictor.manifest.data_window["validation"]["first"]
+    judging = predictor.manifest.data_window["validation"]["first"]
 
     def forget(dataset: Dataset, partitions: Any, *args: Any) -> Any:
-        sample = read(dataset, partitions, *args)
+        sample = read_sample(dataset, partitions, *args)
         if partitions[0].name == judging:
             sample.labels.revenue[:] = np.arange(len(sample))[:, None] % 7
         return sample
