@@ -34,8 +34,11 @@ def models(shop: Path, tmp_path: Path) -> Path:
 
 
 def two_workers(path: Path) -> contextlib.AbstractContextManager[ServiceProcess]:
-    """A service that looks at its path so seldom that it would not move by itself."""
-    return serving_process(path, workers=2, PLTV_ADMIN_TOKEN=ADMIN_DIGEST, PLTV_BUNDLE_POLL_S="3600")
+    """A service that looks at its path so seldom that it would not move by itself; what it shares lies in `tmp`."""
+    folder = path.parent / "tmp"
+    folder.mkdir()
+    settings = {"PLTV_ADMIN_TOKEN": ADMIN_DIGEST, "PLTV_BUNDLE_POLL_S": "3600", "TMPDIR": str(folder)}
+    return serving_process(path, workers=2, **settings)
 
 
 def live(service: ServiceProcess) -> dict[int, str]:
@@ -72,7 +75,12 @@ def test_reloads_by_name_move_both_workers_under_load(models: Path) -> None:
         assert set(live(service).values()) == {"shop-2"}
         assert {answer["bundle"] for answer in service.predict_at_once(BODIES, connections=8)} == {"shop-2"}
         swap(service, "shop-1", workers=2)
+        assert [path.name.rpartition("-")[0] for path in sorted((models / "tmp").iterdir())] == [
+            "pltv-fleet",
+            "pltv-metrics",
+        ]
         assert service.stop() == 0
+        assert list((models / "tmp").iterdir()) == []
         assert "Traceback" not in service.output
 
 
