@@ -2,7 +2,8 @@ r"""Which features earn their microseconds: X and labels of training rows enter,
 
 Four steps, each looking at what the one before left: variance, importance, correlation (of two alike features the more
 important one stays), and recursive elimination. Importance and elimination ask *probes*, small boosters of the gate and
-of payers' log revenue, fitted on all folds but the last and judged on the last, in time.
+of payers' log revenue. Each fold is judged by probes that did not see it, and all folds count: the payers of a single
+held-out fold are too few to tell a feature from noise.
 
 SHAP values are LightGBM's own (`pred_contrib`), exact for trees [Lundberg et al., 2020]. A feature's importance is its
 share of mean |contribution| (or of the splits' gain), averaged over the probes, so that the gate and the money count
@@ -19,19 +20,19 @@ import lightgbm as lgb
 import numpy as np
 
 from training.config import TrainingConfig
-from training.learning.boosting import Floats, Ints, Mask, Matrix, Runtime, raw_scores
+from training.learning.boosting import Floats, Ints, Mask, Matrix, Runtime, raw_matrix
 from training.learning.labels import Labels
 from training.learning.options import EliminationConfig, SelectionConfig
 from training.learning.screening import distinct, varies
 from training.learning.tails import payers
 
-EXPLAINED_ROWS = 2000
-"""Rows that importance is averaged over: SHAP costs as much as a thousand predictions a row."""
+EXPLAINED_ROWS = 1000
+"""Rows of a fold that importance is averaged over: SHAP costs as much as a thousand predictions a row."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """A step of the elimination: how many features, and the probes' held-out loss relative to constants."""
+    """A step of the elimination: how many features, and the probes' out-of-fold loss relative to constants."""
 
     features: int
     loss: float
@@ -65,7 +66,7 @@ class Selection:
 
 @dataclass(frozen=True)
 class Probes:
-    """Small boosters over some of the features.
+    """Small boosters over some of the features, each fold judged by those that did not see it.
 
     Parameters
     ----------
@@ -73,55 +74,60 @@ class Probes:
     buyer : ndarray of shape (n,), 0 or 1
     z : ndarray of shape (n,)
         Log revenue of payers.
-    paid, held : ndarray of shape (n,), bool
-        Payers; rows to judge on, which teach nothing.
+    paid : ndarray of shape (n,), bool
+    fold : ndarray of shape (n,), int64
     config : TrainingConfig
-    rounds : int
+    options : SelectionConfig
     """
 
     X: Floats
     buyer: Floats
     z: Floats
     paid: Mask
-    held: Mask
+    fold: Ints
     config: TrainingConfig
-    rounds: int
+    options: SelectionConfig
 
-    def fit(self, columns: Ints) -> list[lgb.Booster]:
-        """A booster of the gate and one of payers' log revenue on these columns."""
-        matrix = Matrix(self.X[:, columns], Runtime(self.config.seed, self.config.threads))
+    def judge(self, columns: Ints) -> tuple[Floats, float]:
+        """Importance of these columns, (n_columns,) shares that sum to 1, and the out-of-fold loss."""
+        X = self.X[:, columns]
+        matrix = Matrix(X, Runtime(self.config.seed, self.config.threads))
+        scores, importance = np.empty((len(X), 2)), []
+        for k in np.unique(self.fold).tolist():
+            held = self.fold == k
+            boosters = self._fit(matrix, ~held)
+            scores[held] = raw_matrix(boosters, X[held], self.config.threads)
+            for booster, rows in zip(boosters, (held, held & self.paid), strict=True):
+                importance.append(self._importance(booster, X[_spread(rows)]))
+        return np.asarray(np.mean(importance, axis=0)), self._loss(*scores.T)
+
+    def _fit(self, matrix: Matrix, seen: Mask) -> list[lgb.Booster]:
+        """A booster of the gate and one of payers' log revenue."""
         kinds = self.config.classifier, self.config.regressors
-        gate, money = (kind.model_copy(update={"rounds": self.rounds}) for kind in kinds)
+        gate, money = (kind.model_copy(update={"rounds": self.options.rounds}) for kind in kinds)
         return [
-            matrix.fit({"objective": "binary"}, self.buyer, ~self.held, gate),
-            matrix.fit({"objective": "regression"}, self.z, ~self.held & self.paid, money),
+            matrix.fit({"objective": "binary"}, self.buyer, seen, gate),
+            matrix.fit({"objective": "regression"}, self.z, seen & self.paid, money),
         ]
 
-    def loss(self, boosters: Sequence[lgb.Booster], columns: Ints) -> float:
-        """Mean of the held-out log-loss and squared error, each relative to that of the best constant."""
-        gate, money = boosters
-        threads, paid = self.config.threads, self.held & self.paid
-        buyer, z = self.buyer[self.held], self.z[paid]
-        f = raw_scores(gate, self.X[self.held][:, columns], threads)
-        log_loss = float((np.logaddexp(0.0, f) - buyer * f).mean())
-        squares = float(((z - raw_scores(money, self.X[paid][:, columns], threads)) ** 2).mean())
-        rate = float(np.clip(buyer.mean(), 1e-9, 1.0 - 1e-9))
+    def _importance(self, booster: lgb.Booster, X: Floats) -> Floats:
+        gain = self.options.importance == "gain"
+        found = np.asarray(booster.feature_importance("gain")) if gain else shap_importance(booster, X)
+        return np.asarray(found / max(float(found.sum()), 1e-300), dtype=np.float64)
+
+    def _loss(self, gate: Floats, money: Floats) -> float:
+        """Mean of the log-loss and the payers' squared error, each relative to that of the best constant."""
+        z, rate = self.z[self.paid], float(np.clip(self.buyer.mean(), 1e-9, 1.0 - 1e-9))
+        log_loss = float((np.logaddexp(0.0, gate) - self.buyer * gate).mean())
+        squares = float(((z - money[self.paid]) ** 2).mean())
         entropy = -rate * np.log(rate) - (1.0 - rate) * np.log1p(-rate)
         return float(0.5 * (log_loss / entropy + squares / max(float(z.var()), 1e-12)))
 
-    def importance(self, boosters: Sequence[lgb.Booster], columns: Ints, kind: str) -> Floats:
-        """(n_columns,) shares of importance, summing to 1."""
-        if kind == "gain":
-            found = [np.asarray(b.feature_importance("gain"), dtype=np.float64) for b in boosters]
-        else:
-            rows = self._explained()
-            found = [shap_importance(b, self.X[at][:, columns]) for b, at in zip(boosters, rows, strict=True)]
-        return np.asarray(np.mean([one / max(float(one.sum()), 1e-300) for one in found], axis=0))
 
-    def _explained(self) -> list[Ints]:
-        """Held-out rows, and held-out payers, evenly spread and at most `EXPLAINED_ROWS` each."""
-        places = [np.flatnonzero(rows) for rows in (self.held, self.held & self.paid)]
-        return [at[:: max(1, -(-len(at) // EXPLAINED_ROWS))] for at in places]
+def _spread(rows: Mask) -> Ints:
+    """At most `EXPLAINED_ROWS` of the rows, evenly spread."""
+    places = np.flatnonzero(rows)
+    return places[:: max(1, -(-len(places) // EXPLAINED_ROWS))]
 
 
 def shap_importance(booster: lgb.Booster, X: Floats) -> Floats:
@@ -164,14 +170,14 @@ def select_features(
         return columns[kept]
 
     columns = left(np.arange(len(names)), varies(probes.X, options.least_variance), "variance")
-    importance = probes.importance(probes.fit(columns), columns, options.importance)
+    importance, _ = probes.judge(columns)
     shares = dict(zip((names[j] for j in columns.tolist()), importance.tolist(), strict=True))
     kept = weightiest(importance, options.importance_kept)
     columns, importance = left(columns, kept, "importance"), importance[kept]
     columns = left(columns, distinct(probes.X[:, columns], importance, options.most_correlation), "correlation")
     steps: tuple[Step, ...] = ()
     if options.elimination is not None:
-        survivors, steps = eliminate(probes, columns, options.importance, options.elimination)
+        survivors, steps = eliminate(probes, columns, options.elimination)
         columns = left(columns, np.isin(columns, survivors), "elimination")
     return Selection(tuple(names[j] for j in columns.tolist()), dropped, shares, steps)
 
@@ -185,8 +191,8 @@ def weightiest(importance: Floats, share: float) -> Mask:
     return kept
 
 
-def eliminate(probes: Probes, columns: Ints, kind: str, config: EliminationConfig) -> tuple[Ints, tuple[Step, ...]]:
-    """Drop the weakest features step by step while the held-out loss stays within the tolerance of the best.
+def eliminate(probes: Probes, columns: Ints, config: EliminationConfig) -> tuple[Ints, tuple[Step, ...]]:
+    """Drop the weakest features step by step while the out-of-fold loss stays within the tolerance of the best.
 
     Returns
     -------
@@ -197,13 +203,12 @@ def eliminate(probes: Probes, columns: Ints, kind: str, config: EliminationConfi
     tried: list[tuple[float, Ints]] = []
     worse = 0
     while True:
-        boosters = probes.fit(columns)
-        tried.append((probes.loss(boosters, columns), columns))
+        importance, loss = probes.judge(columns)
+        tried.append((loss, columns))
         best = min(loss for loss, _ in tried)
-        worse = worse + 1 if tried[-1][0] > best * (1.0 + config.tolerance) else 0
+        worse = worse + 1 if loss > best * (1.0 + config.tolerance) else 0
         if worse == config.patience or len(columns) == 1:
             break
-        importance = probes.importance(boosters, columns, kind)
         n_kept = min(len(columns) - 1, int(np.ceil(len(columns) * (1.0 - config.drop))))
         columns = np.sort(columns[np.argsort(-importance, kind="stable")[:n_kept]])
     within = [found for loss, found in tried if loss <= best * (1.0 + config.tolerance)]
@@ -219,5 +224,4 @@ def _probes(
     revenue = labels.revenue[known, anchor]
     paid = payers(revenue)
     z = np.log(np.where(paid, revenue, 1.0))
-    held = fold[known] == fold.max()
-    return Probes(X[known], labels.buyer[known], z, paid, held, config, options.rounds)
+    return Probes(X[known], labels.buyer[known], z, paid, fold[known], config, options)

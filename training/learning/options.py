@@ -89,7 +89,7 @@ class CalibrationConfig(Section):
 class EliminationConfig(Section):
     """Recursive elimination: a `drop` share of the features left goes in each step, the weakest first.
 
-    It stops after `patience` steps in a row whose held-out loss exceeds the best one by more than `tolerance` of it.
+    It stops after `patience` steps in a row whose out-of-fold loss exceeds the best one by more than `tolerance` of it.
     """
 
     drop: Share = 0.2

@@ -82,7 +82,7 @@ def test_elimination_stops_early_and_keeps_the_smallest_good_set() -> None:
 
 
 def test_the_loss_is_relative_to_constants() -> None:
-    """A probe that knows nothing has a loss of about 1, one that knows is far below."""
+    """Probes of noise are no better than a constant, being judged out of fold; those that know are far below it."""
     X, labels, fold = market()
     noise = [j for j, name in enumerate(NAMES) if name.startswith("noise")]
     config = TrainingConfig.model_validate(
@@ -94,21 +94,8 @@ def test_the_loss_is_relative_to_constants() -> None:
     )  # fmt: skip
     blind = select_features(X[:, noise], [NAMES[j] for j in noise], labels, fold, 0, config).steps[0].loss
     seeing = select_features(X, NAMES, labels, fold, 0, config).steps[0].loss
-    assert 0.97 < blind < 1.15
+    assert 1.0 < blind < 1.15
     assert seeing < 0.65
-
-
-def test_the_last_fold_teaches_nothing_but_judges() -> None:
-    """Labels of the last fold change no gain."""
-    X, labels, fold = market()
-    other = Labels(np.where(fold == 3, 1.0 - labels.buyer, labels.buyer), labels.revenue)
-    config = {
-        "classifier": {"rounds": 9, **SMALL}, "regressors": {"rounds": 9, **SMALL}, "log_mean": {"rounds": 5, **SMALL},
-        "multiplier": {"by": "x"}, "threads": 1, "selection": {"importance": "gain"},
-    }  # fmt: skip
-    training = TrainingConfig.model_validate(config)
-    first, second = (select_features(X, NAMES, given, fold, 0, training) for given in (labels, other))
-    assert first.importance == second.importance
 
 
 def test_few_rows_are_enough() -> None:
