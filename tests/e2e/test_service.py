@@ -103,6 +103,9 @@ def test_two_workers_follow_the_link_and_one_scrape_tells_of_both(trained: Marke
     """Sums are right whichever worker is asked; a moved link moves both; every call is counted once."""
     bodies = trained.bodies()[:300]
     with swapping(models, workers=2, poll_s="0.05") as service:
+        deadline = time.monotonic() + STOP_SECONDS
+        while live_bundles(service.metrics()) != {"first"} and time.monotonic() < deadline:
+            time.sleep(0.05)  # ready is said by the first of them
         service.predict_at_once(bodies, connections=12)
         service.predict_batch(bodies[:100])
         bad = service.post("/predict", b"{}")
