@@ -161,6 +161,15 @@ def shifted(booster: lgb.Booster, by: float | Floats) -> lgb.Booster:
     return copy
 
 
+def named_multiclass(booster: lgb.Booster) -> lgb.Booster:
+    """Return a copy that says what it is: trees of several classes boosted by one's own derivatives carry no objective,
+    and compilers read several classes only where one is named. Raw scores stay.
+    """
+    classes = booster.num_model_per_iteration()
+    header, trees = booster.model_to_string().split("feature_names=", 1)
+    return lgb.Booster(model_str=f"{header}objective=multiclass num_class:{classes}\nfeature_names={trees}")
+
+
 def out_of_fold(fit: Callable[[Mask], list[lgb.Booster]], matrix: Matrix, fold: Ints) -> Floats:
     """Score every row by models that did not see its fold.
 

@@ -19,7 +19,7 @@ import lightgbm as lgb
 import numpy as np
 
 from app.errors import DataError
-from training.learning.boosting import Floats, Ints, Mask, Matrix, out_of_fold, shifted
+from training.learning.boosting import Floats, Ints, Mask, Matrix, named_multiclass, out_of_fold, shifted
 from training.learning.options import BoosterConfig
 
 WHALES = 0.99
@@ -163,7 +163,7 @@ def _fit_selector(rows: Matrix, soft: Floats, config: BoosterConfig) -> lgb.Boos
     booster = rows.begin(np.ones(len(soft), dtype=bool), config, init_score=start)
     for _ in range(config.rounds):
         booster.update(fobj=derivatives)
-    return shifted(booster, start)
+    return named_multiclass(shifted(booster, start))
 
 
 def _softmax(scores: Floats) -> Floats:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import treelite
 from scipy.stats import norm
 
 from app.errors import DataError
 from training.learning.boosting import Matrix, Runtime, raw_matrix
 from training.learning.experts import Experts, alignment_loss, fit_experts, segment_edges, segment_of
 from training.learning.options import BoosterConfig
+from training.publishing.merging import merge
 
 TREES = BoosterConfig(rounds=40, leaves=4, learning_rate=0.1, min_leaf=20)
 N, SEGMENTS = 6000, 3
@@ -86,6 +88,13 @@ def test_the_soft_sum_is_a_mean_and_the_argmax_is_not(fitted: Experts) -> None:
     best = np.exp(raw[np.arange(N), SEGMENTS + fitted.shares(raw).argmax(axis=1)])
     low = X[:, 0] <= 0
     assert abs(best[low].sum() / mean[low].sum() - 1.0) > 0.2
+
+
+def test_selector_and_experts_merge_into_one_library(fitted: Experts) -> None:
+    """As one treelite model of 2·K targets they give their raw scores to the last bit."""
+    X = payers()[0][:500].astype(np.float32).astype(np.float64)
+    merged = treelite.gtil.predict(merge(fitted.boosters), X).reshape(500, 2 * SEGMENTS)
+    np.testing.assert_array_equal(merged, raw_matrix(fitted.boosters, X, 1))
 
 
 def test_rows_that_do_not_pay_or_may_not_be_seen_teach_nothing() -> None:
