@@ -127,4 +127,19 @@ def _fit_ratio(
         return start
     offset = np.exp(score + level)
     more = config.model_copy(update={"rounds": config.ratio_rounds})
-    return matrix.extend(start, POISSON, ratio / np.exp(level) * offset, 1.0 / offset, rows, more)
+    extended = matrix.extend(start, POISSON, ratio / np.exp(level) * offset, 1.0 / offset, rows, more)
+    return _on_anchor(extended, base, level)
+
+
+def _on_anchor(extended: lgb.Booster, base: lgb.Booster, level: float) -> lgb.Booster:
+    """The same scores with the level in the first of the ratio's trees: what precedes are the anchor's own trees, which
+    a library then holds once for all horizons.
+    """
+    copy = lgb.Booster(model_str=extended.model_to_string())
+    first = base.num_trees()
+    leaves = [tree["num_leaves"] for tree in copy.dump_model(num_iteration=first + 1)["tree_info"]]
+    for leaf in range(leaves[0]):
+        copy.set_leaf_output(0, leaf, base.get_leaf_output(0, leaf))
+    for leaf in range(leaves[first]):
+        copy.set_leaf_output(first, leaf, copy.get_leaf_output(first, leaf) + level)
+    return copy

@@ -19,6 +19,7 @@ import tl2cgen
 import treelite
 
 from app.errors import BundleError
+from training.publishing.merging import Merged
 
 BLOCK_ROWS = 64
 NODES_PER_UNIT = 800  # generated code of about half an instruction cache (32 KB)
@@ -57,18 +58,40 @@ def n_units(model: treelite.Model) -> int:
     return max(1, min(model.num_tree, round(nodes / NODES_PER_UNIT)))
 
 
-def generate(model: treelite.Model, directory: Path, units: int) -> None:
-    """Write the C of `model` into `directory`, its trees cut into `units` functions, and the entry point."""
+def generate(merged: Merged, directory: Path, units: int) -> None:
+    """Write the C of merged trees into `directory`, cut into `units` functions, and the entry point.
+
+    `shares` must hold.
+    """
+    model = merged.model
     parameters = {"quantize": 1, "parallel_comp": units}
     with _quiet():
         tl2cgen.generate_c_code(model, dirpath=str(directory), params=parameters)
     if not (directory / "quantize.c").exists():  # tl2cgen writes none for trees without a single split
         (directory / "quantize.c").write_text(_NO_THRESHOLDS)
     calls = ", ".join(f"predict_unit{i}" for i in range(len(list(directory.glob("tu*.c")))))
+    source, *copies = merged.targets or (0,)
     (directory / "pltv.h").write_text(
         f"#define N_FEATURES {model.num_feature}\n#define BLOCK_ROWS {BLOCK_ROWS}\n#define UNITS {calls}\n"
+        f"#define PARTING {_parting_unit(merged, units)}\n#define SOURCE {source}\n"
+        f"#define N_COPIES {len(copies)}\n#define COPIES {', '.join(map(str, copies)) or 0}\n"
     )
     (directory / "entry.c").write_text(resources.files(__package__).joinpath("entry.c").read_text())
+
+
+def shares(merged: Merged, units: int) -> bool:
+    """Whether the functions of `generate` can keep shared trees apart from those after which targets part."""
+    return merged.shared <= _parting_unit(merged, units) * _unit_size(merged, units)
+
+
+def _unit_size(merged: Merged, units: int) -> int:
+    return -(-merged.model.num_tree // units)  # as tl2cgen cuts
+
+
+def _parting_unit(merged: Merged, units: int) -> int:
+    """The function before which shared sums are copied: after the last where nothing follows."""
+    size = _unit_size(merged, units)
+    return -(-merged.parting // size) if merged.parting == merged.model.num_tree else merged.parting // size
 
 
 def build(directory: Path, library: Path) -> None:

@@ -19,7 +19,7 @@ from app.inference.manifest import Manifest
 from app.inference.predictor import Predictor
 from app.inference.specification import EnsembleSpec, LibrarySpec
 from training.publishing.certificate import certify
-from training.publishing.codegen import build, compile_arithmetic, compile_features, generate, n_units
+from training.publishing.codegen import build, compile_arithmetic, compile_features, generate, n_units, shares
 from training.publishing.merging import merge
 
 
@@ -40,10 +40,13 @@ def compile_library(boosters: Sequence[lgb.Booster], path: Path, *, units: int |
     BundleError
         For a booster that can not be compiled exactly, or without a C compiler.
     """
-    model = merge(boosters)
+    merged = merge(boosters)
+    units = n_units(merged.model) if units is None else units
+    if not shares(merged, units):
+        merged = merge(boosters, share=False)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".compile-") as scratch:
         directory = Path(scratch)
-        generate(model, directory, n_units(model) if units is None else units)
+        generate(merged, directory, units)
         build(directory, directory / path.name)
         (directory / path.name).replace(path)
 

@@ -4,14 +4,16 @@
  * A block of rows is binned once, into scratch that belongs to the call: the caller's X is only read, and calls
  * on several threads do not meet. Then each unit of trees runs over the whole block while its code is hot in the
  * instruction cache. A row still meets the units in order, so its sums are LightGBM's to the last bit.
+ * Targets that begin with the same trees share one sum until unit PARTING, where the others get a copy of it.
  */
 #include "quantize.c" /* header.h, and threshold, th_begin, th_len: the sorted thresholds of every feature */
-#include "pltv.h"     /* N_FEATURES, BLOCK_ROWS, UNITS: predict_unit0, predict_unit1, … */
+#include "pltv.h"     /* N_FEATURES, BLOCK_ROWS, UNITS: predict_unit0, predict_unit1, …; PARTING, SOURCE, COPIES */
 
 #define EXPORT __attribute__((visibility("default")))
 
 typedef void (*unit)(union Entry *row, double *out);
 static const unit units[] = {UNITS};
+static const int copies[] = {COPIES}; /* targets; the first N_COPIES count */
 
 EXPORT const int32_t pltv_n_features = N_FEATURES;
 EXPORT const int32_t pltv_n_targets = N_TARGET;
@@ -34,6 +36,26 @@ static void bin_row(const double *x, union Entry *row) {
   }
 }
 
+/* The same for a row that follows another: campaigns of one user differ in few features. */
+static void bin_next_row(const double *x, const union Entry *before, union Entry *row) {
+  const double *y = x - N_FEATURES;
+  for (int j = 0; j < N_FEATURES; ++j) {
+    if (memcmp(x + j, y + j, sizeof *x) == 0)
+      row[j] = before[j];
+    else
+      row[j].missing = x[j] != x[j] ? -1 : bin(x[j], j);
+  }
+}
+
+static void part(double *out) {
+  for (int c = 0; c < N_COPIES; ++c) out[copies[c]] = out[SOURCE];
+}
+
+static void run_units(size_t from, size_t to, union Entry *rows, size_t n, double *out) {
+  for (size_t u = from; u < to; ++u)
+    for (size_t i = 0; i < n; ++i) units[u](rows + i * N_FEATURES, out + i * N_TARGET);
+}
+
 /* X (n_rows, N_FEATURES) and out (n_rows, N_TARGET) are C-contiguous. Returns 0, or 1 when memory ran out. */
 EXPORT int pltv_predict(const double *X, size_t n_rows, double *out) {
   size_t block = n_rows < BLOCK_ROWS ? n_rows : BLOCK_ROWS;
@@ -42,9 +64,12 @@ EXPORT int pltv_predict(const double *X, size_t n_rows, double *out) {
   memset(out, 0, n_rows * N_TARGET * sizeof *out);
   for (size_t start = 0; start < n_rows; start += block) {
     size_t n = n_rows - start < block ? n_rows - start : block;
-    for (size_t i = 0; i < n; ++i) bin_row(X + (start + i) * N_FEATURES, rows + i * N_FEATURES);
-    for (size_t u = 0; u < sizeof units / sizeof *units; ++u)
-      for (size_t i = 0; i < n; ++i) units[u](rows + i * N_FEATURES, out + (start + i) * N_TARGET);
+    bin_row(X + start * N_FEATURES, rows);
+    for (size_t i = 1; i < n; ++i)
+      bin_next_row(X + (start + i) * N_FEATURES, rows + (i - 1) * N_FEATURES, rows + i * N_FEATURES);
+    run_units(0, PARTING, rows, n, out + start * N_TARGET);
+    for (size_t i = 0; i < n; ++i) part(out + (start + i) * N_TARGET);
+    run_units(PARTING, sizeof units / sizeof *units, rows, n, out + start * N_TARGET);
   }
   free(rows);
   return 0;

@@ -1,13 +1,16 @@
 """Boosters over the same X enter, one multi-target treelite model leaves.
 
-Raw margins only: link functions are numpy's (`app.inference.ensemble`), because LightGBM's own differ from
-them in the last bit.
+Raw margins only: link functions are ours (`app.inference.ensemble`), because LightGBM's own differ from them in the
+last bit. Boosters that begin with the same trees (the horizons, which are ratios on the trees of one of them) get them
+once: their sums are copied where the boosters part, and go on from the same bits.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import takewhile
 
 import lightgbm as lgb
 import numpy as np
@@ -40,18 +43,37 @@ def require_compilable(booster: lgb.Booster, name: str) -> None:
             raise BundleError(f"model {name}: {what} cannot be compiled exactly; train it without")
 
 
-def merge(boosters: Sequence[lgb.Booster]) -> treelite.Model:
+@dataclass(frozen=True)
+class Merged:
+    """Trees of several boosters, in the order in which they are to be added up.
+
+    Parameters
+    ----------
+    model : treelite.Model
+        The trees of a target stand in LightGBM's order, so that the sum of its leaves is the same to the last bit.
+    shared : int
+        So many trees at the front belong to several targets and are summed into the first of them.
+    parting : int
+        The first tree after which those targets differ; all before it that are not shared belong to other targets.
+    targets : tuple of int
+        The targets that share, none or at least two.
+    """
+
+    model: treelite.Model
+    shared: int
+    parting: int
+    targets: tuple[int, ...]
+
+
+def merge(boosters: Sequence[lgb.Booster], *, share: bool = True) -> Merged:
     """Merge boosters over the same X into one model with a target an output.
 
     Parameters
     ----------
     boosters : sequence of lightgbm.Booster
         All trained on the same columns. A multiclass booster yields its classes as consecutive targets.
-
-    Returns
-    -------
-    treelite.Model
-        Its trees stand in LightGBM's order, so that the sum of a target's leaves is the same to the last bit.
+    share : bool
+        Whether trees that boosters have in common at their beginning stand there once.
 
     Raises
     ------
@@ -63,15 +85,49 @@ def merge(boosters: Sequence[lgb.Booster]) -> treelite.Model:
     widths = {booster.num_feature() for booster in boosters}
     if len(widths) != 1:
         raise BundleError(f"models of one library must share X: expected one number of features, got {sorted(widths)}")
-    models = [treelite.frontend.from_lightgbm(booster) for booster in boosters]
-    targets, offset = [], 0
-    for model, booster in zip(models, boosters, strict=True):
-        targets.append(_tree_classes(model) + offset)
-        offset += int(booster.num_model_per_iteration())
+    first, n_targets = _first_targets(boosters)
+    alike, shared = _alike(boosters) if share else ((), 0)
+    parts = [(_part(boosters[alike[0]], 0, shared), first[alike[0]])] if alike else []
+    parts += [(booster, first[i]) for i, booster in enumerate(boosters) if i not in alike]
+    before = [booster.num_trees() for booster, _ in parts]
+    parts += [(_part(boosters[i], shared), first[i]) for i in alike if boosters[i].num_trees() > shared]
+    models = [treelite.frontend.from_lightgbm(booster) for booster, _ in parts]
+    targets = [_tree_classes(model) + target for model, (_, target) in zip(models, parts, strict=True)]
+    for model in models:
         _as_plain_regressor(model)
     merged = treelite.Model.concatenate(models)
-    _retarget(merged, np.concatenate(targets), offset)
-    return merged
+    _retarget(merged, np.concatenate(targets), n_targets)
+    return Merged(merged, shared, sum(before), tuple(first[i] for i in alike))
+
+
+def _first_targets(boosters: Sequence[lgb.Booster]) -> tuple[list[int], int]:
+    """Where each booster's targets begin, and how many there are."""
+    widths = [int(booster.num_model_per_iteration()) for booster in boosters]
+    return [sum(widths[:i]) for i in range(len(widths))], sum(widths)
+
+
+def _alike(boosters: Sequence[lgb.Booster]) -> tuple[tuple[int, ...], int]:
+    """The boosters that begin with the same trees as most of them do, and how many trees that are."""
+    trees = [_trees(booster) if booster.num_model_per_iteration() == 1 else [] for booster in boosters]
+    groups: dict[str, list[int]] = {}
+    for i, own in enumerate(trees):
+        if own:
+            groups.setdefault(own[0], []).append(i)
+    alike = max(groups.values(), key=len, default=[])
+    if len(alike) < 2:
+        return (), 0
+    common = takewhile(lambda level: len(set(level)) == 1, zip(*(trees[i] for i in alike), strict=False))
+    return tuple(alike), sum(1 for _ in common)
+
+
+def _trees(booster: lgb.Booster) -> list[str]:
+    """LightGBM's text of each tree, without its number."""
+    blocks = booster.model_to_string().split("\nend of trees")[0].split("\nTree=")[1:]
+    return [block.partition("\n")[2].strip() for block in blocks]
+
+
+def _part(booster: lgb.Booster, start: int, trees: int = -1) -> lgb.Booster:
+    return lgb.Booster(model_str=booster.model_to_string(num_iteration=trees, start_iteration=start))
 
 
 def _treats_zero_as_missing(text: str) -> bool:

@@ -24,6 +24,7 @@ from training.publishing.merging import merge
 N_FEATURES = 6
 KEY = b"a signing key"
 LABELS = np.random.default_rng(11).exponential(size=900)
+_OPTIONS = {"objective": "regression", "num_leaves": 9, "num_threads": 1, "verbose": -1}
 
 
 def _rows(missing: float = 0.2) -> NDArray[np.float64]:
@@ -72,7 +73,7 @@ def test_kinds_of_boosters_merge_into_one_library(tmp_path: Path) -> None:
         _train(monotone_constraints=[1, 0, 0, 0, 0, 0]),
         _train(half_squared),  # type: ignore[arg-type]
     ]
-    assert merge(boosters).num_tree == 8 * 6
+    assert merge(boosters).model.num_tree == 8 * 6
     _assert_exact(boosters, tmp_path, _rows())
 
 
@@ -80,6 +81,26 @@ def test_kinds_of_boosters_merge_into_one_library(tmp_path: Path) -> None:
 def test_the_number_of_functions_changes_nothing(units: int, tmp_path: Path) -> None:
     """However the trees are cut into functions, sums keep LightGBM's order."""
     _assert_exact([_train(), _train("tweedie")], tmp_path, _rows(), units=units)
+
+
+@pytest.mark.parametrize("units", [1, 2, 3, 7, 40])
+@pytest.mark.parametrize("more", [(3, 5), (0, 2), (0, 0)])
+def test_boosters_that_begin_alike_share_their_trees(units: int, more: tuple[int, int], tmp_path: Path) -> None:
+    """Their sums go on from the same bits, whatever stands between, wherever the functions are cut."""
+    base, other = _train(n_trees=20), _train("tweedie", n_trees=9)
+    extended = [lgb.train(_OPTIONS, lgb.Dataset(_rows(), LABELS**2), n, init_model=base) if n else base for n in more]
+    boosters = [extended[0], other, base, extended[1]]
+    merged = merge(boosters)
+    assert merged.model.num_tree == 20 + 9 + sum(more)
+    assert merged.targets == (0, 2, 3)
+    _assert_exact(boosters, tmp_path, np.repeat(_rows(), 2, axis=0), units=units)
+
+
+def test_what_stands_beside_a_row_changes_nothing(tmp_path: Path) -> None:
+    """Rows that repeat the one before, wholly or but for a column, missing values and zeros of both signs."""
+    X = np.repeat(_rows(0.4), 4, axis=0)
+    X[1::4, 2], X[2::4, 5], X[3::4, 0] = np.nan, 0.0, -0.0
+    _assert_exact([_train(), _train("tweedie")], tmp_path, X)
 
 
 def test_a_split_on_missing_alone(tmp_path: Path) -> None:
