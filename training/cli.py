@@ -167,6 +167,29 @@ def report(
 
 
 @app.command()
+def ablate(
+    config: Annotated[Path, typer.Option(help="The default: declaration with a section `training:`.")],
+    data: Data,
+    out: Annotated[
+        Path, typer.Option(help="Folder for configurations, bundles and tables; bundles there are used again.")
+    ],
+    variants: Annotated[Path, typer.Option(help="What to change, one variant a line.")] = Path("config/ablations.yaml"),
+    replicates: Annotated[int, typer.Option(min=10, help="Bootstrap replicates of the intervals.")] = 200,
+    rounds: Annotated[int, typer.Option(min=5, help="Rounds of timing; each asks every bundle for 256 rows.")] = 40,
+) -> None:
+    """Train methods on and off, and tabulate error, interval and microseconds online of each against the default."""
+    from training.evaluation.ablation import Plan
+    from training.evaluation.ablation import ablate as run
+    from training.evaluation.ablation_table import conclusions, write
+    from training.evaluation.variants import load_ablations
+
+    plan = Plan(config, data, out, load_ablations(variants), replicates, rounds)
+    found = run(plan, Bars(), key=_signing_key())
+    written = write(out, found)
+    typer.echo("\n".join([*conclusions(found), "", *map(str, written)]))
+
+
+@app.command()
 def predict(
     bundle: Bundle,
     data: Data,

@@ -53,9 +53,14 @@ class SplitConfig(Section):
 
 
 class MaturityConfig(Section):
-    """`as_of` is the time the labels were read; None counts every label as mature."""
+    """`as_of` is the time the labels were read; None counts every label as mature.
+
+    `embargo` trains what could have been deployed: training and calibration know only the labels that were mature when
+    the validation begins, and the validation is judged by all that are known by `as_of`.
+    """
 
     as_of: datetime | date | None = None
+    embargo: bool = False
 
 
 class MultiplierConfig(Section):

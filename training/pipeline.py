@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -97,8 +98,11 @@ def train(
 def _read(dataset: Dataset, config: TrainingConfig, show: Stages) -> Parts:
     split = temporal_split(dataset.partitions, config.split.options())
     with show.stage("read rows", dataset.rows) as advance:
+        read = config.maturity.as_of
+        taught = datetime.fromtimestamp(split.validation[0].now, UTC) if config.maturity.embargo else read
         train, calibration, validation = (
-            read_sample(dataset, part, config.maturity.as_of, advance) for part in split.parts.values()
+            read_sample(dataset, part, as_of, advance)
+            for part, as_of in zip(split.parts.values(), (taught, taught, read), strict=True)
         )
     for name, sample in (("training", train), ("calibration", calibration)):
         if not (sample.labels.buyer == 1.0).any():
@@ -190,4 +194,5 @@ def headline(evaluation: dict[str, Any]) -> dict[str, Any]:
         "ltv": evaluation["amounts"][ours],
         "log_mean": evaluation["log_mean"][ours],
         "simulated_states": evaluation["simulated_states"],
+        "split": evaluation["split"],
     }

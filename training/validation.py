@@ -71,6 +71,7 @@ def judge(
         log_horizon=targets.log_mean,
         simulated=score_lost(assembled.ensemble, plan, sample),
     )
+    evaluation["split"] = _split_kind(config)
     if assembled.comparison is not None:
         evaluation["stacking"] = assembled.comparison.to_json()
     training_reference(parts.train, plan).save(what.directory)
@@ -135,10 +136,15 @@ def _provenance(
         seed=config.seed,
         generated=generated,
         label_unit=declaration.label_unit,
-        split="backtest" if config.maturity.as_of is None else "deployable",
+        split=_split_kind(config),
         versions=versions(),
         notes=tuple(notes),
     )
+
+
+def _split_kind(config: TrainingConfig) -> str:
+    maturity = config.maturity
+    return "backtest" if maturity.as_of is None and not maturity.embargo else "deployable"
 
 
 def evaluation_rows(sample: Sample, declaration: Declaration, cohorts: Sequence[str], data: Path) -> EvaluationRows:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import threading
@@ -15,11 +16,23 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from app.inference.bundle import read_manifest, seal
 from tests.training.conftest import Tiny
 from training.cli import app
 from training.evaluation import baselines
 
-COMMANDS = ("generate", "train", "evaluate", "report", "predict", "verify", "inspect", "push-features", "recompile")
+COMMANDS = (
+    "generate",
+    "train",
+    "evaluate",
+    "report",
+    "ablate",
+    "predict",
+    "verify",
+    "inspect",
+    "push-features",
+    "recompile",
+)
 
 
 def run(capfd: pytest.CaptureFixture[str], *args: object) -> tuple[int, str, str]:
@@ -189,3 +202,36 @@ def test_push_features_says_what_is_wrong(capfd: pytest.CaptureFixture[str], tin
     with service(503, {"detail": "Redis could not confirm"}) as (url, _):
         assert "Redis could not confirm" in mistake(run(capfd, *args, "--id-column", "who", "--url", url))
     assert "can not be reached" in mistake(run(capfd, *args, "--id-column", "who", "--url", url))
+
+
+def test_report_is_a_page_about_the_bundle(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tiny: Tiny, tmp_path: Path
+) -> None:
+    """Page, text and figures of the held-out hours: drift and contributions are there, another bundle stands beside."""
+    monkeypatch.setitem(baselines.DEFAULTS, "num_boost_round", 4)
+    other, out = tmp_path / "other", tmp_path / "report"
+    shutil.copytree(tiny.trained.bundle, other)
+    seal(other, dataclasses.replace(read_manifest(other), name="other"))
+    args = ("--bundle", tiny.trained.bundle, "--beside", other, "--data", tiny.data, "--out", out)
+    code, said, _ = run(capfd, "report", *args, "--replicates", 10, "--threads", 1)
+    assert code == 0
+    assert said.split() == [str(out / name) for name in ("report.json", "report.md", "report.html")]
+    found = json.loads((out / "report.json").read_text())
+    assert found["predictors"][:2] == ["pltv", "other"]
+    same = [v for v in found["verdicts"] if v["baseline"] == "other"]
+    assert same
+    assert {v["verdict"] for v in same} == {"indistinguishable"}
+    assert set(found["explanations"]["shap"]) == {"gate", "d1", "d7", "d14", "log_mean"}
+    assert len(found["drift"]["columns"]) > len(tiny.trained.manifest.feature_names)
+    page = (out / "report.html").read_text()
+    assert page.count("data:image/png;base64,") == len(list((out / "plots").iterdir()))
+    assert "advertiser_bundle" in found["bias_by"]
+    assert "history_state" in found["bias_by"]
+
+
+def test_report_refuses_what_it_can_not_compare(capfd: pytest.CaptureFixture[str], tiny: Tiny, tmp_path: Path) -> None:
+    """A bundle beside itself is one line; one that is not there is a bad bundle."""
+    args = ("report", "--bundle", tiny.trained.bundle, "--data", tiny.data, "--out", tmp_path / "r", "--beside")
+    assert "different names" in mistake(run(capfd, *args, tiny.trained.bundle))
+    mistake(run(capfd, *args, tmp_path / "none"), code=1)
+    assert not (tmp_path / "r").exists()

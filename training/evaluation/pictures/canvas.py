@@ -35,6 +35,11 @@ def canvas(path: Path, count: int = 1, width: float = 5.2, height: float = 4.4) 
         one.set_axisbelow(True)
         one.spines[["top", "right"]].set_visible(False)
     path.parent.mkdir(parents=True, exist_ok=True)
+    # Laid out once here: left to itself, saving draws a figure with a layout twice.
+    layout = figure.get_layout_engine()
+    if layout is not None:
+        layout.execute(figure)
+    figure.set_layout_engine("none")
     figure.savefig(path, dpi=110, metadata={"Software": None})
 
 
