@@ -88,18 +88,23 @@ class Probes:
     config: TrainingConfig
     options: SelectionConfig
 
-    def judge(self, columns: Ints) -> tuple[Floats, float]:
-        """Importance of these columns, (n_columns,) shares that sum to 1, and the out-of-fold loss."""
-        X = self.X[:, columns]
-        matrix = Matrix(X, Runtime(self.config.seed, self.config.threads))
-        scores, importance = np.empty((len(X), 2)), []
-        for k in np.unique(self.fold).tolist():
-            held = self.fold == k
-            boosters = self._fit(matrix, ~held)
-            scores[held] = raw_matrix(boosters, X[held], self.config.threads)
-            for booster, rows in zip(boosters, (held, held & self.paid), strict=True):
-                importance.append(self._importance(booster, X[_spread(rows)]))
-        return np.asarray(np.mean(importance, axis=0)), self._loss(*scores.T)
+    @property
+    def folds(self) -> list[int]:
+        """The folds there are."""
+        found: list[int] = np.unique(self.fold).tolist()
+        return found
+
+    def importance(self, columns: Ints) -> Floats:
+        """(n_columns,) shares of importance over all folds, summing to 1."""
+        return np.asarray(np.mean([self.judge(columns, k)[0] for k in self.folds], axis=0))
+
+    def judge(self, columns: Ints, fold: int) -> tuple[Floats, Floats]:
+        """What probes without a fold say of it: the columns' importance, and scores (n_held, 2) of its rows."""
+        X, held = self.X[:, columns], self.fold == fold
+        boosters = self._fit(Matrix(X, Runtime(self.config.seed, self.config.threads)), ~held)
+        rows = (held, held & self.paid)
+        found = [self._importance(b, X[_spread(at)]) for b, at in zip(boosters, rows, strict=True)]
+        return np.asarray(np.mean(found, axis=0)), raw_matrix(boosters, X[held], self.config.threads)
 
     def _fit(self, matrix: Matrix, seen: Mask) -> list[lgb.Booster]:
         """A booster of the gate and one of payers' log revenue."""
@@ -115,7 +120,7 @@ class Probes:
         found = np.asarray(booster.feature_importance("gain")) if gain else shap_importance(booster, X)
         return np.asarray(found / max(float(found.sum()), 1e-300), dtype=np.float64)
 
-    def _loss(self, gate: Floats, money: Floats) -> float:
+    def loss(self, gate: Floats, money: Floats) -> float:
         """Mean of the log-loss and the payers' squared error, each relative to that of the best constant."""
         z, rate = self.z[self.paid], float(np.clip(self.buyer.mean(), 1e-9, 1.0 - 1e-9))
         log_loss = float((np.logaddexp(0.0, gate) - self.buyer * gate).mean())
@@ -170,7 +175,7 @@ def select_features(
         return columns[kept]
 
     columns = left(np.arange(len(names)), varies(probes.X, options.least_variance), "variance")
-    importance, _ = probes.judge(columns)
+    importance = probes.importance(columns)
     shares = dict(zip((names[j] for j in columns.tolist()), importance.tolist(), strict=True))
     kept = weightiest(importance, options.importance_kept)
     columns, importance = left(columns, kept, "importance"), importance[kept]
@@ -194,25 +199,41 @@ def weightiest(importance: Floats, share: float) -> Mask:
 def eliminate(probes: Probes, columns: Ints, config: EliminationConfig) -> tuple[Ints, tuple[Step, ...]]:
     """Drop the weakest features step by step while the out-of-fold loss stays within the tolerance of the best.
 
+    Each fold is judged by a set of its own, chosen without it: one set chosen on all rows would look the better out of
+    fold the more it was chosen [Ambroise & McLachlan, PNAS 2002]. What the folds decide is how many features to keep;
+    which ones, all rows decide.
+
     Returns
     -------
     columns : ndarray of shape (n_kept,), int64
-        The smallest set within the tolerance of the best loss that was seen.
+        As many as the smallest sets within the tolerance of the best loss that was seen.
     steps : tuple of Step
     """
-    tried: list[tuple[float, Ints]] = []
-    worse = 0
+    own = dict.fromkeys(probes.folds, columns)
+    steps: list[Step] = []
+    worse, size = 0, len(columns)
     while True:
-        importance, loss = probes.judge(columns)
-        tried.append((loss, columns))
-        best = min(loss for loss, _ in tried)
-        worse = worse + 1 if loss > best * (1.0 + config.tolerance) else 0
-        if worse == config.patience or len(columns) == 1:
+        scores = np.empty((len(probes.fold), 2))
+        importance: dict[int, Floats] = {}
+        for k, left in own.items():
+            importance[k], scores[probes.fold == k] = probes.judge(left, k)
+        steps.append(Step(size, probes.loss(*scores.T)))
+        bound = min(step.loss for step in steps) * (1.0 + config.tolerance)
+        worse = worse + 1 if steps[-1].loss > bound else 0
+        if worse == config.patience or size == 1:
             break
-        n_kept = min(len(columns) - 1, int(np.ceil(len(columns) * (1.0 - config.drop))))
-        columns = np.sort(columns[np.argsort(-importance, kind="stable")[:n_kept]])
-    within = [found for loss, found in tried if loss <= best * (1.0 + config.tolerance)]
-    return min(within, key=len), tuple(Step(len(found), loss) for loss, found in tried)
+        size = min(size - 1, int(np.ceil(size * (1.0 - config.drop))))
+        own = {k: strongest(left, importance[k], size) for k, left in own.items()}
+    fewest = min(step.features for step in steps if step.loss <= bound)
+    for step in steps[1:]:
+        if step.features >= fewest:
+            columns = strongest(columns, probes.importance(columns), step.features)
+    return columns, tuple(steps)
+
+
+def strongest(columns: Ints, importance: Floats, n: int) -> Ints:
+    """The n most important columns, in their own order."""
+    return np.sort(columns[np.argsort(-importance, kind="stable")[:n]])
 
 
 def _probes(

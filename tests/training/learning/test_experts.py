@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
-import treelite
 from scipy.stats import norm
 
 from app.errors import DataError
+from app.inference.compiled import CompiledModel
 from training.learning.boosting import Matrix, Runtime, raw_matrix
 from training.learning.experts import Experts, alignment_loss, fit_experts, segment_edges, segment_of
 from training.learning.options import BoosterConfig
-from training.publishing.merging import merge
+from training.publishing.compilation import compile_library
 
 TREES = BoosterConfig(rounds=40, leaves=4, learning_rate=0.1, min_leaf=20)
 N, SEGMENTS = 6000, 3
@@ -90,11 +92,13 @@ def test_the_soft_sum_is_a_mean_and_the_argmax_is_not(fitted: Experts) -> None:
     assert abs(best[low].sum() / mean[low].sum() - 1.0) > 0.2
 
 
-def test_selector_and_experts_merge_into_one_library(fitted: Experts) -> None:
-    """As one treelite model of 2·K targets they give their raw scores to the last bit."""
+def test_selector_and_experts_compile_into_one_library(fitted: Experts, tmp_path: Path) -> None:
+    """As 2·K outputs of one library they give their raw scores to the last bit."""
     X = payers()[0][:500].astype(np.float32).astype(np.float64)
-    merged = treelite.gtil.predict(merge(fitted.boosters), X).reshape(500, 2 * SEGMENTS)
-    np.testing.assert_array_equal(merged, raw_matrix(fitted.boosters, X, 1))
+    compile_library(fitted.boosters, tmp_path / "experts.so")
+    compiled = CompiledModel(tmp_path / "experts.so", X.shape[1], 2 * SEGMENTS)
+    np.testing.assert_array_equal(compiled.predict_raw(X), raw_matrix(fitted.boosters, X, 1))
+    compiled.close()
 
 
 def test_rows_that_do_not_pay_or_may_not_be_seen_teach_nothing() -> None:

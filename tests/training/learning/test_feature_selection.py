@@ -98,6 +98,27 @@ def test_the_loss_is_relative_to_constants() -> None:
     assert seeing < 0.65
 
 
+def test_choosing_among_noise_does_not_look_like_knowing() -> None:
+    """Of many useless features and few rows, elimination finds none whose out-of-fold loss beats a constant's."""
+    rng = np.random.default_rng(62)
+    X, buyer = rng.normal(size=(500, 60)), (rng.random(500) < 0.5).astype(float)
+    labels = Labels(buyer, np.where(buyer == 1, np.exp(rng.normal(size=500)), 0.0)[:, None])
+    config = TrainingConfig.model_validate(
+        {
+            "classifier": {"rounds": 9, **SMALL}, "regressors": {"rounds": 9, **SMALL},
+            "log_mean": {"rounds": 5, **SMALL}, "multiplier": {"by": "x"}, "threads": 1,
+            "selection": {
+                "rounds": 10, "most_correlation": 1.0, "importance_kept": 1.0,
+                "elimination": {"drop": 0.5, "patience": 9},
+            },
+        }
+    )  # fmt: skip
+    names = [f"noise{i}" for i in range(60)]
+    steps = select_features(X, names, labels, np.arange(500) % 4, 0, config).steps
+    assert steps[-1].features == 1
+    assert min(step.loss for step in steps) > 1.0
+
+
 def test_few_rows_are_enough() -> None:
     """`rows` caps what is looked at, repeatably."""
     assert chosen(rows=2000) == chosen(rows=2000)
