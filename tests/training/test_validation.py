@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +34,17 @@ def test_an_embargo_trains_what_could_have_been_deployed(
         return found
 
     monkeypatch.setattr(pipeline, "read_sample", reading)
-    data = tmp_path / "month"
-    generate(5000, data, seed=3, hours=45 * 24)
+    data = tmp_path / "months"
+    data.mkdir()
+    for i, (day, hours) in enumerate({"10-01": 6, "10-24": 3, "10-28": 3, "11-10": 3}.items()):
+        generate(1200 * hours, tmp_path / day, seed=i, start=date.fromisoformat(f"2025-{day}"), hours=hours)
+        for hour in (tmp_path / day).iterdir():
+            hour.rename(data / hour.name)
     split = SplitConfig.model_validate({"train_until": "2025-10-20", "calibration_until": "2025-11-10"})
     report = tiny.training.report.model_copy(update={"baseline_rounds": 0})
     changes = {"split": split, "maturity": MaturityConfig(embargo=True), "report": report}
     trained = train(tiny.declaration, tiny.training.model_copy(update=changes), data, tmp_path / "deployable")
-    # Day 14 of 20 October is known on 3 November, of 27 October it is not on 10 November.
+    # On 10 November day 14 of the 24 October is known, that of the 28 October is not.
     assert mature[0] == 0
     assert mature[1] < 0
     assert mature[2] == 0
