@@ -130,6 +130,19 @@ class Dataset:
                 with _blaming(path):
                     yield from self._read_file(path, partition.now, targets, batch_rows)
 
+    def check_labels(self) -> None:
+        """Look for the label columns in every file, before hours are spent on the first of them.
+
+        Raises
+        ------
+        DataError
+            As `read` with targets.
+        """
+        for partition in self.partitions:
+            for path in partition.files:
+                with _blaming(path), pq.ParquetFile(path) as file:
+                    self._check_schema(file.schema_arrow, targets=True)
+
     def _partitions(self) -> Iterator[Partition]:
         if not self.path.is_dir():
             raise DataError(f"{self.path}: expected a folder of hourly partitions, received none")

@@ -127,6 +127,20 @@ def test_test_files_lack_targets(tmp_path: Path) -> None:
     assert str(fault.value) == f"{path}: buyer: expected a target, numbers, received no such column"
 
 
+def test_labels_are_looked_for_in_every_file_before_any_row_is_read(tmp_path: Path) -> None:
+    """A label that only the last hour lacks, or that is a text there, is found at the start."""
+    write(tmp_path, full(rows(3)))
+    last = write(tmp_path, full(rows(3)).drop_columns(["revenue_d7"]), HOURS[1])
+    with pytest.raises(DataError) as fault:
+        Dataset(tmp_path, DECLARATION).check_labels()
+    assert str(fault.value) == f"{last}: revenue_d7: expected a target, numbers, received no such column"
+    write(tmp_path, with_column(full(rows(3)), "revenue_d7", pa.array(["1", "2", "3"])), HOURS[1])
+    with pytest.raises(DataError, match="revenue_d7: expected a target, numbers, received string"):
+        Dataset(tmp_path, DECLARATION).check_labels()
+    write(tmp_path, full(rows(3)), HOURS[1])
+    Dataset(tmp_path, DECLARATION).check_labels()
+
+
 def test_a_file_without_rows_gives_no_batch(tmp_path: Path) -> None:
     """An hour in which nothing happened is no mistake."""
     write(tmp_path, full(rows(3))[:0])

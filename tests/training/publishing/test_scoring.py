@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import csv
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from app.errors import InputError
+from app.features.columns import Columns
+from app.inference.ensemble import Predictions
 from app.inference.predictor import Predictor
 from tests.training.conftest import Tiny
 from training.data.dataset import Dataset
@@ -76,7 +81,7 @@ def test_a_submission_has_one_column_that_answers_the_objective(
 
 
 def test_a_failed_run_leaves_the_old_file(predictor: Predictor, dataset: Dataset, tmp_path: Path) -> None:
-    """What was there stays until the new file is whole, and nothing partial remains."""
+    """What was there stays until the new file is whole; a run that finished no part leaves nothing else."""
     out = tmp_path / "kept.csv"
     out.write_text("old")
 
@@ -87,6 +92,92 @@ def test_a_failed_run_leaves_the_old_file(predictor: Predictor, dataset: Dataset
         scoring.predict(predictor, dataset, out, progress=fail)
     assert out.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["kept.csv"]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from app.inference.predictor import Predictor
+from training.data.dataset import Dataset
+from training.publishing.scoring import predict
+
+bundle, data, out = map(Path, sys.argv[1:])
+predictor = Predictor.load(bundle, golden=False)
+calls = []
+
+def kill(rows):
+    calls.append(rows)
+    if len(calls) == 5:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+predict(predictor, Dataset(data, predictor.declaration), out, everything=True, progress=kill)
+"""
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_a_killed_run_is_taken_up_with_nothing_lost_or_doubled(
+    predictor: Predictor, dataset: Dataset, tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
+) -> None:
+    """Killed in its fifth file, the same call predicts the last six only; the bytes are an unbroken run's."""
+    out, whole = tmp_path / f"out{suffix}", tmp_path / f"whole{suffix}"
+    command = [sys.executable, "-c", KILLED, str(tiny.trained.bundle), str(tiny.data), str(out)]
+    assert subprocess.run(command, check=False, timeout=120).returncode == -signal.SIGKILL
+    assert not out.exists()
+    scoring.predict(predictor, dataset, whole, everything=True)
+    predicted: list[int] = []
+    original = predictor.predict
+
+    def spy(columns: Columns) -> Predictions:
+        predicted.append(columns.n_rows)
+        return original(columns)
+
+    monkeypatch.setattr(predictor, "predict", spy)
+    told: list[int] = []
+    assert scoring.predict(predictor, dataset, out, everything=True, progress=told.append) == dataset.rows
+    assert predicted == [hour.rows for hour in dataset.partitions[4:]]
+    assert sum(told) == dataset.rows
+    assert out.read_bytes() == whole.read_bytes()
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted([out.name, whole.name])
+
+
+def test_parts_of_anything_else_are_not_taken_up(predictor: Predictor, dataset: Dataset, tmp_path: Path) -> None:
+    """Another question begins anew: its file holds nothing of the answers that were begun."""
+    out = tmp_path / "out.csv"
+
+    def fail_later(_: int) -> None:
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+
+    calls: list[int] = []
+    with pytest.raises(KeyboardInterrupt):
+        scoring.predict(predictor, dataset, out, objective="mean", progress=fail_later)
+    assert (tmp_path / ".out.csv.parts").is_dir()
+    scoring.predict(predictor, dataset, out, objective="msle")
+    scoring.predict(predictor, dataset, tmp_path / "clean.csv", objective="msle")
+    assert out.read_bytes() == (tmp_path / "clean.csv").read_bytes()
+
+
+def test_a_second_run_at_the_same_file_is_refused(predictor: Predictor, dataset: Dataset, tmp_path: Path) -> None:
+    """Two runs would take each other's parts: the later one is told so, and the earlier one ends well."""
+    out = tmp_path / "out.csv"
+    refused: list[str] = []
+
+    def again(_: int) -> None:
+        if not refused:
+            with pytest.raises(InputError, match="expected to be written by one run") as fault:
+                scoring.predict(predictor, dataset, out)
+            refused.append(str(fault.value))
+
+    assert scoring.predict(predictor, dataset, out, progress=again) == len(read(out)[1])
+    assert refused
+
+
+def test_a_file_that_can_not_be_written_is_one_line(predictor: Predictor, dataset: Dataset, tmp_path: Path) -> None:
+    """Where the folder is a file, say."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="can not be written"):
+        scoring.predict(predictor, dataset, tmp_path / "file" / "out.csv")
 
 
 def test_another_file_type_is_refused(predictor: Predictor, dataset: Dataset, tmp_path: Path) -> None:
