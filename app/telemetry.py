@@ -39,6 +39,7 @@ FLUSH_S: Final = 0.25
 """Seconds between two flushes: how stale another worker's numbers may be in a scrape."""
 
 _PENDING: Final = 8192  # observations of one series that may wait for a flush
+_STAGES: Final = ("parse", "cache", "encode")  # those that every answer of /predict tells of at once
 _BUNDLE_LABELS: Final = ("name", "created", "declaration", "features")
 _COUNTERS: Final[Mapping[str, tuple[str, str, tuple[str, ...]]]] = {
     "requests": ("requests", "Answers by route and HTTP status.", ("route", "status")),
@@ -88,6 +89,10 @@ class Series:
         if len(self._waiting) >= _PENDING:
             self.flush()
 
+    def extend(self, values: Sequence[float]) -> None:
+        """Observe many."""
+        self._waiting += values
+
     def flush(self) -> None:
         """Count what waits."""
         if not self._waiting:
@@ -133,6 +138,8 @@ class Telemetry:
         self._rows, self._slack, self._age = (self._child(key) for key in ("rows", "slack", "age"))
         self._in_flight = 0
         self._ltv: tuple[Series, ...] = ()
+        self._predicted: list[float] = []  # of one answer after the other, a number a horizon
+        self._answers: list[float] = []  # parse, cache, encode, slack; parse, …
         self._bundle: tuple[str, ...] | None = None
         self._created: float | None = None
 
@@ -158,9 +165,11 @@ class Telemetry:
         """Campaigns that one flush predicted together."""
         self._rows.add(n)
 
-    def slack(self, seconds: float) -> None:
-        """Time left until the deadline when the answer was ready; negative when it was missed."""
-        self._slack.add(seconds if seconds > 0.0 else 0.0)
+    def answered(self, parse_s: float, cache_s: float, encode_s: float, slack_s: float) -> None:
+        """One answer of /predict: time of its own stages, and what was left of its deadline (negative: it was late)."""
+        self._answers += (parse_s, cache_s, encode_s, slack_s)
+        if len(self._answers) >= _PENDING:
+            self._spread()
 
     def cache(self, tier: str, outcome: str, n: int = 1) -> None:
         """Look-ups of a tier (near, redis) by outcome (hit, miss, stale, error, …)."""
@@ -188,8 +197,9 @@ class Telemetry:
     def predicted(self, ltv: Sequence[Sequence[float]]) -> None:
         """Predicted revenue, rows of one number a horizon. `bundle` has named the horizons."""
         for row in ltv:
-            for series, value in zip(self._ltv, row, strict=True):
-                series.add(value)
+            self._predicted += row
+        if len(self._predicted) >= _PENDING:
+            self._spread()
 
     def corrections(self, n: int) -> None:
         """Rows whose raw predictions were out of order and were projected."""
@@ -219,12 +229,14 @@ class Telemetry:
         if self._bundle is not None:
             self._info.labels(*self._bundle).set(0)
         self._info.labels(*labels).set(1)
+        self._spread()  # into the horizons of the bundle that predicted it
         self._bundle = labels
         self._created = _unix(manifest.get("created"))
         self._ltv = tuple(self._child("ltv", f"d{h}") for h in manifest.get("horizons", ()))
 
     def flush(self) -> None:
         """Move what has gathered into the Prometheus objects."""
+        self._spread()
         counts, self._counts = self._counts, defaultdict(float)
         for key, n in counts.items():
             self._counter(key).inc(n)
@@ -255,6 +267,16 @@ class Telemetry:
             MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         encode, content_type = choose_encoder(accept)
         return encode(registry), content_type
+
+    def _spread(self) -> None:
+        """Deal what gathered in rows out to its series: a request pays for one list, not for seven."""
+        answers, self._answers = self._answers, []
+        for place, name in enumerate(_STAGES):
+            self._child("stage", name).extend(answers[place :: len(_STAGES) + 1])
+        self._slack.extend([max(0.0, left) for left in answers[len(_STAGES) :: len(_STAGES) + 1]])
+        predicted, self._predicted = self._predicted, []
+        for place, series in enumerate(self._ltv):
+            series.extend(predicted[place :: len(self._ltv)])
 
     def _child(self, key: str, label: str | None = None) -> Series:
         series = self._series.get((key, label))

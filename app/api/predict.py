@@ -110,14 +110,12 @@ class Answers:
             {
                 "campaign": campaign["id"],
                 "status": "ok",
-                "p_buyer": p,
-                "ltv": dict(zip(self._horizons, ltv, strict=True)),
-                self._log_mean: log_mean,
-                "multiplier": multiplier,
+                "p_buyer": row[0],
+                "ltv": dict(zip(self._horizons, row[1:-2], strict=True)),
+                self._log_mean: row[-2],
+                "multiplier": row[-1],
             }
-            for campaign, p, ltv, log_mean, multiplier in zip(
-                call.campaigns, answer.p_buyer, answer.ltv, answer.log_mean, answer.multiplier, strict=True
-            )
+            for campaign, row in zip(call.campaigns, answer.rows, strict=True)
         ]
         for place, (campaign_id, error) in call.refused.items():  # in rising order, so that each finds its place
             predictions.insert(place, self._refusal(campaign_id, error))
@@ -129,7 +127,7 @@ class Answers:
     def _count(self, call: Call, found: Found, answer: Answer, degraded: tuple[str, ...]) -> None:
         age = None if found.as_of is None else max(0.0, call.ts - found.as_of)
         self._telemetry.history(found.state.label, found.source, age)
-        self._telemetry.predicted(answer.ltv)
+        self._telemetry.predicted([row[1:-2] for row in answer.rows])
         for reason in degraded:
             self._telemetry.degraded(reason)
 
@@ -233,14 +231,14 @@ class Predict:
 class _UnderWay:
     """A call between its parsing and its answer."""
 
-    __slots__ = ("_call", "_deadline", "_done", "_found", "_owner", "_parsed", "_received", "_start")
+    __slots__ = ("_cache_s", "_call", "_deadline", "_done", "_found", "_owner", "_parsed", "_received", "_start")
 
     def __init__(
         self, owner: Predict, call: Call, done: Done, received: float, start: float, parsed: float, deadline: float
     ) -> None:
         self._owner, self._call, self._done = owner, call, done
         self._received, self._start, self._parsed, self._deadline = received, start, parsed, deadline
-        self._found = UNKNOWN
+        self._found, self._cache_s = UNKNOWN, 0.0
 
     async def fetch(self, key: bytes) -> None:
         """Ask Redis, then go on."""
@@ -251,10 +249,9 @@ class _UnderWay:
 
     def predict(self, found: Found) -> None:
         """Join the batch; where no campaign is valid there is nothing to wait for."""
-        line, telemetry = self._owner._line, self._owner._telemetry
+        line = self._owner._line
         self._found = found
-        telemetry.stage("parse", self._parsed - self._start)
-        telemetry.stage("cache", perf_counter() - self._parsed)
+        self._cache_s = perf_counter() - self._parsed
         if self._call.campaigns:
             line.batcher.enqueue(raw_request(self._call, found), self._deadline, self._answer)
         else:
@@ -269,8 +266,8 @@ class _UnderWay:
             predicted = perf_counter()
             encoded = owner._line.answers.encode(self._call, self._found, outcome)
             done = perf_counter()  # finer than the loop's clock, which uvloop reads in milliseconds
-            owner._telemetry.stage("encode", done - predicted)
-            owner._telemetry.slack(self._deadline - self._received - (done - self._start))
+            slack = self._deadline - self._received - (done - self._start)
+            owner._telemetry.answered(self._parsed - self._start, self._cache_s, done - predicted, slack)
         except Exception as error:
             owner.finish(self._done, error)
             return
@@ -293,4 +290,4 @@ def raw_request(call: Call, found: Found) -> RawRequest:
 
 def nothing_to_predict(bundle: str) -> Answer:
     """The answer to a call none of whose campaigns is valid."""
-    return Answer(bundle, [], [], [], [])
+    return Answer(bundle, [])

@@ -201,13 +201,20 @@ class Ensemble:
         -------
         Predictions
         """
+        out = self.price(X, state, advertisers)
+        return Predictions(out[:, 0], out[:, 1:-3], out[:, -3], out[:, -2], out[:, -1] != 0.0)
+
+    def price(self, X: Floats, state: NDArray[np.integer], advertisers: Sequence[str | None] | None = None) -> Floats:
+        """The same as one array of shape (n_rows, n_horizons + 4), the columns of `Predictions` side by side.
+
+        For a request's few rows an array a column costs more than the trees.
+        """
         reference = self.references(advertisers, len(state))
         if self.twin is None:
             return self._define(X, state, reference)
         if not X.flags.c_contiguous:
             raise ValueError("X: expected a C-contiguous array, received one that is not")
-        out = self.twin.run(X, np.ascontiguousarray(state, dtype=np.int64), reference)
-        return Predictions(out[:, 0], out[:, 1:-3], out[:, -3], out[:, -2], out[:, -1] != 0.0)
+        return self.twin.run(X, np.ascontiguousarray(state, dtype=np.int64), reference)
 
     def references(self, advertisers: Sequence[str | None] | None, n_rows: int) -> Floats:
         """The multiplier's reference of each row, (n_rows,), US dollars."""
@@ -231,11 +238,12 @@ class Ensemble:
         m = self.spec.multiplier
         return np.minimum(np.maximum(power(ltv / reference, m.alpha), m.lo), m.hi)
 
-    def _define(self, X: Floats, state: NDArray[np.integer], reference: Floats) -> Predictions:
+    def _define(self, X: Floats, state: NDArray[np.integer], reference: Floats) -> Floats:
         mix = calibrate(self.uncalibrated(X), state, self.spec.calibration)
         ltv, corrected = project(np.ascontiguousarray(mix.ltv.T), self.spec.weights)
         column = np.ascontiguousarray(ltv[:, self.spec.horizons.index(self.spec.multiplier.horizon)])
-        return Predictions(mix.p_buyer, ltv, expm1(mix.log_mean), self.multiplier(column, reference), corrected)
+        log_mean, multiplier = expm1(mix.log_mean), self.multiplier(column, reference)
+        return np.column_stack((mix.p_buyer, ltv, log_mean, multiplier, corrected))
 
     def close(self) -> None:
         """Release the libraries."""

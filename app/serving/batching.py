@@ -20,7 +20,6 @@ import numpy as np
 from app.errors import NotReady
 from app.features.encoders import normalise
 from app.features.parsing import RawRequest
-from app.inference.ensemble import Predictions
 from app.serving.observing import Observer
 from app.serving.store import BundleStore, Live
 
@@ -33,29 +32,21 @@ MAX_ROWS: Final = 256
 
 @dataclass(slots=True)
 class Answer:
-    """The predictions of one request, a value a campaign in the order they came.
+    """The predictions of one request.
 
     Parameters
     ----------
     bundle : str
         Name of the bundle that made it.
-    p_buyer : list of float
-        Probability.
-    ltv : list of list of float
-        US dollars, one a horizon, non-decreasing.
-    log_mean : list of float
-        expm1(E[log1p y]), US dollars.
-    multiplier : list of float
-        Bid multiplier.
+    rows : list of list of float
+        One a campaign in the order they came: p_buyer (probability), an ltv a horizon (US dollars, non-decreasing),
+        log_mean (expm1(E[log1p y]), US dollars), bid multiplier.
     degraded : tuple of str
         `deadline` where it is the prior's.
     """
 
     bundle: str
-    p_buyer: list[float]
-    ltv: list[list[float]]
-    log_mean: list[float]
-    multiplier: list[float]
+    rows: list[list[float]]
     degraded: tuple[str, ...] = ()
 
 
@@ -160,12 +151,13 @@ class Batcher:
         start = perf_counter()
         X, state, unseen = live.predictor.plan.transform_requests(requests)
         features = perf_counter()
-        predictions = live.predictor.ensemble.predict(X, state, _advertisers(live, requests))
-        answers = _split(live, requests, predictions)
+        rows: list[list[float]] = live.predictor.ensemble.price(X, state, _advertisers(live, requests)).tolist()
+        corrected = sum([row.pop() for row in rows])
+        answers = _split(live, requests, rows)
         self._observer.stage("features", features - start)
         self._observer.stage("models", perf_counter() - features)
-        self._observer.batch_rows(len(X))
-        self._observer.corrections(int(np.count_nonzero(predictions.corrected)))
+        self._observer.batch_rows(len(rows))
+        self._observer.corrections(int(corrected))
         for field, n in unseen.items():
             self._observer.unseen(field, n)
         return answers
@@ -179,14 +171,9 @@ def prior_answer(live: Live, request: RawRequest) -> Answer:
     ensemble = live.predictor.ensemble
     column = np.ascontiguousarray(ltv[:, ensemble.spec.horizons.index(ensemble.spec.multiplier.horizon)])
     reference = ensemble.references(_advertisers(live, [request]), len(column))
-    return Answer(
-        bundle=live.name,
-        p_buyer=[values[0] for values in found],
-        ltv=ltv.tolist(),
-        log_mean=[values[-1] for values in found],
-        multiplier=ensemble.multiplier(column, reference).tolist(),
-        degraded=("deadline",),
-    )
+    multipliers = ensemble.multiplier(column, reference).tolist()
+    rows = [[*values, multiplier] for values, multiplier in zip(found, multipliers, strict=True)]
+    return Answer(live.name, rows, degraded=("deadline",))
 
 
 def _category(request: RawRequest, campaign: Mapping[str, Any], field: str) -> str | None:
@@ -200,16 +187,11 @@ def _advertisers(live: Live, requests: Sequence[RawRequest]) -> list[str | None]
     return [campaign.get(advertiser) for r in requests for campaign in r.campaigns]
 
 
-def _split(live: Live, requests: Sequence[RawRequest], predictions: Predictions) -> list[Answer]:
-    p, ltv, log_mean = predictions.p_buyer.tolist(), predictions.ltv.tolist(), predictions.log_mean.tolist()
-    factors = predictions.multiplier.tolist()
+def _split(live: Live, requests: Sequence[RawRequest], rows: list[list[float]]) -> list[Answer]:
     if len(requests) == 1:
-        return [Answer(live.name, p, ltv, log_mean, factors)]
+        return [Answer(live.name, rows)]
     ends = list(accumulate((len(r.campaigns) for r in requests), initial=0))
-    return [
-        Answer(live.name, p[start:end], ltv[start:end], log_mean[start:end], factors[start:end])
-        for start, end in pairwise(ends)
-    ]
+    return [Answer(live.name, rows[start:end]) for start, end in pairwise(ends)]
 
 
 def _next_batch(waiting: deque[T], rows: Callable[[T], int]) -> list[T]:

@@ -18,7 +18,6 @@ from app.errors import NotReady
 from app.features.columns import Floats, Ints
 from app.features.parsing import RawRequest, assemble
 from app.features.spec import HistoryState
-from app.inference.ensemble import Predictions
 from app.inference.prior import Prior
 from app.serving.batching import MAX_REQUESTS, MAX_ROWS, Answer, Batcher
 from app.serving.store import BundleStore, Live
@@ -50,11 +49,11 @@ class Ensemble:
 
     spec = SimpleNamespace(horizons=(1, 7), multiplier=SimpleNamespace(horizon=7))
 
-    def predict(self, X: Floats, state: Floats, advertisers: Sequence[str | None]) -> Predictions:
+    def price(self, X: Floats, state: Floats, advertisers: Sequence[str | None]) -> Floats:
         """Elementwise."""
         ltv = np.column_stack((X[:, 1], X[:, 1] + X[:, 0]))
         multiplier = self.multiplier(ltv[:, 1], self.references(advertisers, len(X)))
-        return Predictions(X[:, 0], ltv, X[:, 1] / 2, multiplier, X[:, 0] > 5)
+        return np.column_stack((X[:, 0], ltv, X[:, 1] / 2, multiplier, X[:, 0] > 5))
 
     def references(self, advertisers: Sequence[str | None], n_rows: int) -> Floats:
         """2; app1's is a tenth more."""
@@ -107,10 +106,10 @@ def expected(price: float, bundles: Sequence[str | None], bundle: str = "first")
     spend = [{"app0": 1.0, "app1": 2.0}.get(b or "", 0.0) for b in bundles]
     return Answer(
         bundle=bundle,
-        p_buyer=[price] * len(spend),
-        ltv=[[s, s + price] for s in spend],
-        log_mean=[s / 2 for s in spend],
-        multiplier=[(s + price) * (2.2 if b == "app1" else 2.0) for s, b in zip(spend, bundles, strict=True)],
+        rows=[
+            [price, s, s + price, s / 2, (s + price) * (2.2 if b == "app1" else 2.0)]
+            for s, b in zip(spend, bundles, strict=True)
+        ],
     )
 
 
@@ -140,8 +139,8 @@ def test_one_turn_is_one_flush() -> None:
 def test_answers_are_plain_python() -> None:
     """They go to the encoder as they are: no numpy number hides in them."""
     answer = made()[0].predict_now([request(1.0, ["app0", "app1"])])[0]
-    assert json.loads(json.dumps([answer.p_buyer, answer.ltv, answer.log_mean, answer.multiplier]))
-    assert {type(x) for row in answer.ltv for x in row} == {float}
+    assert json.loads(json.dumps(answer.rows))
+    assert {type(x) for row in answer.rows for x in row} == {float}
 
 
 @given(st.lists(st.integers(1, 64), min_size=1, max_size=150))
@@ -153,10 +152,10 @@ def test_flushes_are_bounded_and_keep_the_order(sizes: list[int]) -> None:
         done: list[float] = []
         futures = [batcher.submit(request(float(i), ["app0"] * size), soon()) for i, size in enumerate(sizes)]
         for future in futures:
-            future.add_done_callback(lambda f: done.append(f.result().p_buyer[0]))
+            future.add_done_callback(lambda f: done.append(f.result().rows[0][0]))
         answers = await asyncio.gather(*futures)
-        assert [len(a.p_buyer) for a in answers] == sizes
-        assert done == [a.p_buyer[0] for a in answers] == list(range(len(sizes)))
+        assert [len(a.rows) for a in answers] == sizes
+        assert done == [a.rows[0][0] for a in answers] == list(range(len(sizes)))
         assert max(recorder.rows) <= MAX_ROWS
         assert sum(recorder.rows) == sum(sizes)
         assert len(recorder.rows) >= len(sizes) / MAX_REQUESTS
@@ -167,7 +166,7 @@ def test_flushes_are_bounded_and_keep_the_order(sizes: list[int]) -> None:
 def test_a_request_larger_than_a_flush_is_answered() -> None:
     """The bound closes a flush to further requests, never to the first."""
     answers = made()[0].predict_now([request(1.0, ["app0"] * (MAX_ROWS + 1)), request(2.0)])
-    assert [len(a.p_buyer) for a in answers] == [MAX_ROWS + 1, 1]
+    assert [len(a.rows) for a in answers] == [MAX_ROWS + 1, 1]
 
 
 def test_alone_and_joined_are_the_same() -> None:
@@ -205,13 +204,10 @@ def test_late_requests_get_the_prior() -> None:
         in_time = batcher.submit(request(2.0), soon())
         assert await late == Answer(
             bundle="first",
-            p_buyer=[0.5, 0.25],
-            ltv=[[2.0, 3.0], [1.0, 1.5]],
-            log_mean=[1.0, 0.5],
-            multiplier=[6.0, 1.5 * 2.2],
+            rows=[[0.5, 2.0, 3.0, 1.0, 6.0], [0.25, 1.0, 1.5, 0.5, 1.5 * 2.2]],
             degraded=("deadline",),
         )
-        assert (await abroad).p_buyer == [0.125]
+        assert [row[0] for row in (await abroad).rows] == [0.125]
         assert await in_time == expected(2.0, ["app0"])
         assert recorder.rows == [1]
 

@@ -7,6 +7,7 @@ import dataclasses
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from app.errors import BundleCorrupt
@@ -57,13 +58,12 @@ def test_joined_answers_are_those_of_the_predictor_alone(sealed: Path) -> None:
         answers = await asyncio.gather(*(batcher.submit(r, soon()) for r in requests))
         for request, answer in zip(make_requests(100, 5), answers, strict=True):
             alone = store.live.predictor.answer(request)
-            assert answer.p_buyer == alone.p_buyer.tolist()
-            assert answer.ltv == alone.ltv.tolist()
-            assert answer.log_mean == alone.log_mean.tolist()
-            assert all(0.25 <= m <= 4.0 for m in answer.multiplier)
+            columns = (alone.p_buyer, *alone.ltv.T, alone.log_mean)
+            assert [row[:-1] for row in answer.rows] == np.column_stack(columns).tolist()
+            assert all(0.25 <= row[-1] <= 4.0 for row in answer.rows)
         assert answers == batcher.predict_now(requests)
         late = await batcher.submit(requests[0], soon(-1.0))
-        assert (late.p_buyer, late.ltv, late.degraded) == ([0.1], [[1.0, 2.0, 3.0]], ("deadline",))
+        assert ([row[:4] for row in late.rows], late.degraded) == ([[0.1, 1.0, 2.0, 3.0]], ("deadline",))
         await store.close()
 
     asyncio.run(scenario())
