@@ -18,7 +18,7 @@ from app.inference.predictor import Predictor
 from training.config import load
 from training.data.dataset import Dataset, Partition
 from training.data.splits import temporal_split
-from training.evaluation.latency import measure
+from training.evaluation.latency import measure, requests_of
 from training.evaluation.report import evaluate
 from training.evaluation.rows import Scored
 from training.evaluation.variants import DEFAULT, Ablations, Variant, changed, read_yaml
@@ -142,8 +142,9 @@ def _judged(
             log_horizon=declaration.targets.log_mean,
         )
     with stages.stage("measure the cost"):
-        bundles = {name: (predictor, samples[name].columns) for name, predictor in predictors.items()}
-        costs = measure(bundles, rounds=plan.rounds, seed=config.seed)
+        owned = {name: (one, Dataset(plan.data, one.declaration)) for name, one in predictors.items()}
+        bundles = {name: (one, requests_of(one, own, later)) for name, (one, own) in owned.items()}
+        costs = measure(bundles, rounds=plan.rounds)
     return evaluation, {name: cost.to_json(costs[DEFAULT], config.seed) for name, cost in costs.items()}
 
 

@@ -65,7 +65,7 @@ def conclusions(found: Found) -> list[str]:
             lines.append(f"**Did not help:** {what}. Without it (`{name}`): {word}, {added} µs added.")
         elif turns == "on" and word != "better":
             lines.append(f"**Did not help:** {what}. With it (`{name}`): {word}, {added} µs added.")
-        elif turns == "off":
+        elif turns == "off" and word == "worse":
             lines.append(f"**Earns its place:** {what}. Without it (`{name}`): {word}, {added} µs added.")
         else:
             lines.append(f"`{name}` ({what}): {word}, {added} µs added.")

@@ -8,16 +8,17 @@ down slows all of them. Costs are compared round by round.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from app.features.columns import Columns
+from app.features.parsing import RawRequest, request_from_json
 from app.inference.predictor import Predictor
-from training.data.masking import take
+from training.data.dataset import Dataset, Partition
+from training.data.records import raw_request, read_records
 from training.evaluation.bootstrap import Estimate
 from training.evaluation.ranking import Floats
 
@@ -43,25 +44,31 @@ class Cost:
         return {name: one.to_json() for name, one in found.items()}
 
 
-def measure(bundles: Mapping[str, tuple[Predictor, Columns]], *, rounds: int, seed: int) -> dict[str, Cost]:
+def requests_of(predictor: Predictor, dataset: Dataset, partitions: Sequence[Partition]) -> list[RawRequest]:
+    """Rows of all the partitions, about `ROWS` in all, as requests that the service has parsed."""
+    each, declaration = -(-ROWS // len(partitions)), dataset.declaration
+    return [
+        request_from_json(predictor.layout, raw_request(declaration, record, partition.now))
+        for partition in partitions
+        for record in islice(read_records(dataset, partition), each)
+    ]
+
+
+def measure(bundles: Mapping[str, tuple[Predictor, Sequence[RawRequest]]], *, rounds: int) -> dict[str, Cost]:
     """Time every bundle on the same rows.
 
     Parameters
     ----------
-    bundles : mapping of name to (predictor, columns)
-        The columns hold the same rows for all, each by its own declaration; `ROWS` of them are asked for.
+    bundles : mapping of name to (predictor, requests)
+        The requests are the same rows for all, each by its own declaration.
     rounds : int
         The first one more is not counted.
-    seed : int
-        Draws the rows.
 
     Returns
     -------
     dict of str to Cost
     """
-    n = min(len(columns.now) for _, columns in bundles.values())
-    chosen = np.random.default_rng(seed).permutation(n)[:ROWS]
-    calls = {name: _calls(predictor, columns, chosen) for name, (predictor, columns) in bundles.items()}
+    calls = {name: _calls(predictor, requests) for name, (predictor, requests) in bundles.items()}
     names, taken = list(calls), {name: np.empty((rounds, 2)) for name in calls}
     for turn in range(-1, rounds):
         for name in names[turn % len(names) :] + names[: turn % len(names)]:
@@ -72,20 +79,19 @@ def measure(bundles: Mapping[str, tuple[Predictor, Columns]], *, rounds: int, se
 
 
 def _calls(
-    predictor: Predictor, columns: Columns, chosen: NDArray[np.int64]
+    predictor: Predictor, requests: Sequence[RawRequest]
 ) -> tuple[list[Callable[[], object]], list[Callable[[], object]]]:
-    """A call a row: features alone, and models alone on the row's ready features."""
+    """A call a row, as the service makes it: features alone, and models alone on the row's ready features."""
     plan, ensemble = predictor.plan, predictor.ensemble
-    single = [take(columns, predictor.layout, np.array([i])) for i in chosen.tolist()]
-    X = [plan.transform(one) for one in single]
 
-    def features(one: Columns) -> Callable[[], object]:
-        return lambda: plan.transform(one)
+    def features(request: RawRequest) -> Callable[[], object]:
+        return lambda: plan.transform_requests([request])
 
-    def models(row: Floats, one: Columns) -> Callable[[], object]:
-        return lambda: ensemble.predict(row, one.row_state)
+    def models(request: RawRequest) -> Callable[[], object]:
+        X, state, _ = plan.transform_requests([request])
+        return lambda: ensemble.predict(X, state)
 
-    return [features(one) for one in single], [models(row, one) for row, one in zip(X, single, strict=True)]
+    return [features(one) for one in requests], [models(one) for one in requests]
 
 
 def _microseconds(calls: list[Callable[[], object]]) -> float:
