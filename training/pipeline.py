@@ -75,16 +75,9 @@ def train(
     """
     show = stages or Silent()
     dataset = Dataset(data, declaration)
-    parts = _read(dataset, config, show)
-    prepared = _prepare(parts, declaration, config, show)
-    prepared, selection = _selected(prepared, declaration, config, show)
-    base = _learn(prepared, declaration, config, show)
+    parts, prepared = prepare(dataset, config, show)
     with staging(out) as directory:
-        if selection is not None:
-            text = json.dumps(selection.to_json(), indent=2, ensure_ascii=False)
-            (directory / SELECTION).write_text(text, encoding="utf-8")
-        with show.stage("compile, certify and calibrate"):
-            assembled = assemble_ensemble(directory, base, prepared, parts.calibration, declaration, config)
+        prepared, assembled = build(directory, parts, prepared, declaration, config, show)
         with show.stage("judge on held-out rows"):
             judged = Judged(directory, out.name, data, data_window(parts.split))
             evaluation = judge(judged, parts, prepared, assembled, declaration, config)
@@ -93,6 +86,50 @@ def train(
             manifest = publish(directory, out, content, assembled.ensemble, assembled.proofs, key)
         assembled.ensemble.close()
     return Trained(manifest, out, evaluation)
+
+
+def prepare(dataset: Dataset, config: TrainingConfig, show: Stages) -> tuple[Parts, Prepared]:
+    """Read and split the rows, and compute the training rows' features.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    config : TrainingConfig
+    show : Stages
+
+    Raises
+    ------
+    DataError
+        One line: what is missing to learn from, a leak.
+    """
+    parts = _read(dataset, config, show)
+    return parts, _prepare(parts, dataset.declaration, config, show)
+
+
+def build(
+    directory: Path,
+    parts: Parts,
+    prepared: Prepared,
+    declaration: Declaration,
+    config: TrainingConfig,
+    show: Stages,
+) -> tuple[Prepared, Assembled]:
+    """Select features, learn, compile into `directory`, and calibrate.
+
+    Returns
+    -------
+    prepared : Prepared
+        The training rows with the features that were kept.
+    assembled : Assembled
+        Its libraries are open: close its ensemble.
+    """
+    prepared, selection = _selected(prepared, declaration, config, show)
+    if selection is not None:
+        text = json.dumps(selection.to_json(), indent=2, ensure_ascii=False)
+        (directory / SELECTION).write_text(text, encoding="utf-8")
+    base = _learn(prepared, declaration, config, show)
+    with show.stage("compile, certify and calibrate"):
+        return prepared, assemble_ensemble(directory, base, prepared, parts.calibration, declaration, config)
 
 
 def _read(dataset: Dataset, config: TrainingConfig, show: Stages) -> Parts:
