@@ -7,6 +7,7 @@ closed ── `limit` failures in a row ──> open ── pause over, one prob
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Callable
@@ -27,6 +28,9 @@ class Breaker:
         spread by ±25 % so that workers do not probe in step.
     on_change : callable
         Told whether it is open, whenever that changes.
+    together_s : float
+        Failures less than this after the last one that counted are the same one: a single stall fails every call that
+        was under way.
     clock, spread : callable
         Monotonic seconds, and a number in [0, 1).
     """
@@ -37,6 +41,7 @@ class Breaker:
         pause_s: float = 0.5,
         max_pause_s: float = 8.0,
         on_change: Callable[[bool], None] = lambda _: None,
+        together_s: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
         spread: Callable[[], float] = random.random,
     ) -> None:
@@ -45,6 +50,7 @@ class Breaker:
         self._shortest, self._longest = pause_s, max_pause_s
         self._on_change, self._clock, self._spread = on_change, clock, spread
         self._failures = 0
+        self._together, self._failed_at = together_s, -math.inf
         self._pause = pause_s
         self._probe_at = 0.0
 
@@ -61,9 +67,10 @@ class Breaker:
 
     def fail(self) -> None:
         """A call was not answered. Those that were still under way when it opened change nothing."""
-        if self.state != "closed":
+        now = self._clock()
+        if self.state != "closed" or now - self._failed_at < self._together:
             return
-        self._failures += 1
+        self._failures, self._failed_at = self._failures + 1, now
         if self._failures >= self._limit:
             self._open()
 

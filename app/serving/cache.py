@@ -111,7 +111,7 @@ class HistoryCache:
                 write_timeout_s=redis_write_timeout_s,
                 ttl_s=redis_ttl_s if redis_ttl_s is not None else max_age_s,
                 feed_s=near_ttl_s + _FEED_MARGIN_S,
-                breaker=breaker or Breaker(on_change=telemetry.breaker),
+                breaker=breaker or Breaker(on_change=telemetry.breaker, together_s=redis_timeout_s),
                 on_erased=self._near.erase,
                 on_gap=self._near.clear,
             )

@@ -105,3 +105,15 @@ def test_pauses_are_spread() -> None:
     early.now = late.now = 0.8
     assert a.take_probe()
     assert not b.take_probe()
+
+
+def test_one_stall_is_one_failure() -> None:
+    """All that was under way fails at once; only a third stall opens it."""
+    clock = Clock()
+    breaker = Breaker(3, 1.0, 4.0, clock=clock, together_s=0.005)
+    for stall in range(3):
+        assert closed(breaker)
+        clock.now = stall * 0.01
+        for _ in range(4):
+            breaker.fail()
+    assert not closed(breaker)
