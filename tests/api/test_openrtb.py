@@ -12,17 +12,25 @@ from app.api.openrtb import Call, Reader, Readers, country, identity
 from app.api.privacy import Gate
 from app.api.schemas import request_model
 from app.errors import InputError
+from app.features.histories import HistoryShape, HistoryTwin
 from app.features.history import parse_history
 from app.features.layout import Layout
+from app.features.native import Library
 from app.features.spec import Declaration
+from training.publishing.codegen import compile_features
 
 TS = 1_759_503_600
 SAMPLES = Path(__file__).parents[3] / "shared" / "data" / "openrtb"
 
 
-@pytest.fixture(scope="module")
-def reader(layout: Layout) -> Reader:
-    """A reader of the Smadex declaration."""
+@pytest.fixture(scope="module", params=["python", "compiled"])
+def reader(request: pytest.FixtureRequest, smadex: Declaration, tmp_path_factory: pytest.TempPathFactory) -> Reader:
+    """A reader of the Smadex declaration: by Python alone, and with the compiled reader of histories."""
+    layout = Layout(smadex)
+    if request.param == "compiled":
+        library = tmp_path_factory.mktemp("twin") / "features.so"
+        compile_features(library)
+        layout.histories = HistoryTwin(Library(library), layout, HistoryShape(layout))
     return Reader(layout, Gate(10, frozenset({1, 3, 4})))
 
 
