@@ -59,7 +59,11 @@ class Calls:
         def tap(name: str, seconds: float) -> None:
             times[name].append(MICRO * seconds)
 
-        with patch.object(self._app.telemetry, "stage", tap):
+        def answered(parse_s: float, cache_s: float, encode_s: float, slack_s: float) -> None:
+            for name, seconds in (("parse", parse_s), ("cache", cache_s), ("encode", encode_s)):
+                tap(name, seconds)
+
+        with patch.multiple(self._app.telemetry, stage=tap, answered=answered):
             total = self._loop.run_until_complete(self._one_by_one(bodies, n, lambda body: _times(self._call(body))))
         found = {name: median(times[name]) for name in STAGES}
         claimed = sum(found[name] for name in STAGES)
