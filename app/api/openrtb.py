@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from app.api.privacy import Gate
 from app.api.problems import input_error
-from app.api.schemas import MAX_CAMPAIGNS, campaign_model, field_names, request_model
+from app.api.schemas import MAX_CAMPAIGNS, campaign_model, campaigns_model, field_names, request_model
 from app.errors import InputError
 from app.features.countries import ALPHA2_BY_ALPHA3
 from app.features.history import History, parse_history
@@ -81,6 +81,7 @@ class Reader:
         self._gate = gate
         self._validate = self.model.__pydantic_validator__.validate_json
         self._validate_campaign = campaign_model(declaration).validator.validate_python
+        self._validate_campaigns = campaigns_model(declaration).validator.validate_python
         self._places = _places(declaration.scope("request"))
         self._written = _written(declaration.scope("campaign"))
 
@@ -152,19 +153,29 @@ class Reader:
     def _campaigns(
         self, entries: Sequence[Any]
     ) -> tuple[list[dict[str, Any]], dict[int, tuple[str | None, InputError]]]:
+        refused: dict[int, tuple[str | None, InputError]] = {}
+        try:
+            valid: list[dict[str, Any]] = self._validate_campaigns(entries)
+        except ValidationError:
+            valid, refused = self._one_by_one(entries)
+        if self._written:
+            for campaign in valid:
+                for name, normalise in self._written:
+                    if campaign.get(name) is not None:
+                        campaign[name] = normalise(campaign[name])
+        return valid, refused
+
+    def _one_by_one(
+        self, entries: Sequence[Any]
+    ) -> tuple[list[dict[str, Any]], dict[int, tuple[str | None, InputError]]]:
+        """Each on its own: one that is wrong does not spoil the others."""
         valid: list[dict[str, Any]] = []
         refused: dict[int, tuple[str | None, InputError]] = {}
         for place, entry in enumerate(entries):
             try:
-                campaign = self._validate_campaign(entry)
+                valid.append(self._validate_campaign(entry))
             except ValidationError as error:
-                problem = input_error(error, self.words, f"ext.campaigns.{place}")
-                refused[place] = (_id_of(entry), problem)
-                continue
-            for name, normalise in self._written:
-                if campaign.get(name) is not None:
-                    campaign[name] = normalise(campaign[name])
-            valid.append(campaign)
+                refused[place] = (_id_of(entry), input_error(error, self.words, f"ext.campaigns.{place}"))
         return valid, refused
 
     def _history(self, user: _Object, taken: History | None, ts: float, withheld: str | None) -> History | None:

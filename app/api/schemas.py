@@ -88,8 +88,17 @@ def request_model(declaration: Declaration, max_campaigns: int = MAX_CAMPAIGNS) 
 
 def campaign_model(declaration: Declaration) -> TypeAdapter[dict[str, Any]]:
     """One entry of `ext.campaigns`: `id` and the declared campaign columns."""
+    return TypeAdapter(_campaign(declaration))
+
+
+def campaigns_model(declaration: Declaration) -> TypeAdapter[list[dict[str, Any]]]:
+    """All entries at once: faster, where none is wrong."""
+    return TypeAdapter(list[_campaign(declaration)])  # type: ignore[misc]
+
+
+def _campaign(declaration: Declaration) -> Any:
     fields = {column.name: _column(column) for column in declaration.scope("campaign")}
-    return TypeAdapter(_typed("Campaign", {"id": Text, **fields}, required=("id",)))
+    return _typed("Campaign", {"id": Text, **fields}, required=("id",))
 
 
 def user_model(declaration: Declaration) -> TypeAdapter[dict[str, Any]]:
