@@ -63,6 +63,18 @@ class MaturityConfig(Section):
     embargo: bool = False
 
 
+class SamplingConfig(Section):
+    """Fewer rows, for machines that are small.
+
+    `max_partitions` hours evenly over time are all that is read; of the training part a `train_frac` share of the
+    rows, drawn one by one, and of calibration and validation about `heldout_rows` each, which are held in memory.
+    """
+
+    train_frac: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    max_partitions: Annotated[int, Field(ge=3)] | None = None
+    heldout_rows: Count | None = None
+
+
 class MultiplierConfig(Section):
     """clip((ltv / reference)^alpha, lo, hi), with a reference a value of the campaign's column `by`.
 
@@ -106,6 +118,7 @@ class TrainingConfig(Section):
 
     split: SplitConfig = SplitConfig()
     maturity: MaturityConfig = MaturityConfig()
+    sampling: SamplingConfig = SamplingConfig()
     history_mask: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.15
     folds: Annotated[int, Field(ge=2)] = 5
     seed: Annotated[int, Field(ge=0)] = 7

@@ -8,17 +8,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from app.errors import DataError
-from app.features.columns import Columns
-from app.features.layout import Layout
 from app.features.matrix import FeaturePlan
 from app.features.spec import Declaration
 from app.inference.manifest import Manifest
 from training.config import TrainingConfig
 from training.data.dataset import Dataset
-from training.data.masking import draw_mask, mask_history
+from training.data.sampling import spread
 from training.data.splits import check_no_leak, temporal_split
 from training.learning.boosting import Matrix, Runtime
 from training.learning.feature_selection import Selection, select_features
@@ -28,7 +23,10 @@ from training.publishing.assembling import Assembled, assemble_ensemble
 from training.publishing.golden_rows import golden_requests
 from training.publishing.publish import Content, publish, staging
 from training.publishing.references import fit_prior
-from training.samples import Parts, Prepared, Sample, cohort, data_window, gate_horizon, read_sample, time_folds
+from training.samples import Parts, Prepared, cohort, data_window, gate_horizon
+from training.scale.finished import LEARNERS, Finished, code, once
+from training.scale.loading import Loader, identity, narrowed, need_buyers
+from training.scale.workers import workers
 from training.validation import Judged, judge
 
 SELECTION = "selection.json"
@@ -52,8 +50,13 @@ def train(
     *,
     stages: Stages | None = None,
     key: bytes | None = None,
+    processed: Path | None = None,
+    scheduler: str | None = None,
 ) -> Trained:
     """Train, judge and publish.
+
+    Rows are read and features built partition by partition; features go to disk, and the learners read them there.
+    What an interrupted run has finished is taken up by the next one over the same rows, code and settings.
 
     Parameters
     ----------
@@ -67,6 +70,11 @@ def train(
         Who shows progress.
     key : bytes or None
         Signs the bundle.
+    processed : Path, optional
+        Folder of features and finished stages, to be found by later runs; a temporary one unless given.
+    scheduler : str, optional
+        Address of a Dask scheduler whose workers see `data` and `processed` as this machine does; this machine's
+        threads work unless given.
 
     Raises
     ------
@@ -74,10 +82,12 @@ def train(
         One line; `out` is then as it was.
     """
     show = stages or Silent()
-    dataset = Dataset(data, declaration)
-    parts, prepared = prepare(dataset, config, show)
+    # Workers elsewhere may stand in another folder.
+    dataset = Dataset(data if scheduler is None else data.resolve(), declaration)
+    finished = None if processed is None else Finished(processed.resolve(), *identity(dataset, config))
+    parts, prepared = prepare(dataset, config, show, finished, scheduler)
     with staging(out) as directory:
-        prepared, assembled = build(directory, parts, prepared, declaration, config, show)
+        prepared, assembled = build(directory, parts, prepared, declaration, config, show, finished)
         with show.stage("judge on held-out rows"):
             judged = Judged(directory, out.name, data, data_window(parts.split))
             evaluation = judge(judged, parts, prepared, assembled, declaration, config)
@@ -88,7 +98,13 @@ def train(
     return Trained(manifest, out, evaluation)
 
 
-def prepare(dataset: Dataset, config: TrainingConfig, show: Stages) -> tuple[Parts, Prepared]:
+def prepare(
+    dataset: Dataset,
+    config: TrainingConfig,
+    show: Stages,
+    finished: Finished | None = None,
+    scheduler: str | None = None,
+) -> tuple[Parts, Prepared]:
     """Read and split the rows, and compute the training rows' features.
 
     Parameters
@@ -96,14 +112,32 @@ def prepare(dataset: Dataset, config: TrainingConfig, show: Stages) -> tuple[Par
     dataset : Dataset
     config : TrainingConfig
     show : Stages
+    finished : Finished, optional
+        Where features go and what is done is found; unless given, features go with what is returned.
+    scheduler : str, optional
+        As of `train`.
 
     Raises
     ------
     DataError
         One line: what is missing to learn from, a leak.
     """
-    parts = _read(dataset, config, show)
-    return parts, _prepare(parts, dataset.declaration, config, show)
+    split = temporal_split(spread(dataset.partitions, config.sampling.max_partitions), config.split.options())
+    # Names alone tell a leak, and schemas a label that is not there, before hours are spent.
+    check_no_leak(split, FeaturePlan.unfitted(dataset.declaration).names, dataset.declaration)
+    dataset.check_labels()
+    read = config.maturity.as_of
+    taught = datetime.fromtimestamp(split.validation[0].now, UTC) if config.maturity.embargo else read
+    with workers(scheduler, config.threads) as working:
+        loader = Loader(dataset, config, working, finished or Finished.temporary())
+        with show.stage("read rows", sum(p.rows for part in split.parts.values() for p in part)) as advance:
+            rows = loader.training(split.train, taught, advance)
+            calibration = loader.held_out("calibration", split.calibration, taught, advance)
+            validation = loader.held_out("validation", split.validation, read, advance)
+        need_buyers(dataset, calibration.labels, "calibration")
+        with show.stage("features", sum(p.partition.rows for p in rows.pieces)) as advance:
+            prepared = loader.features(rows, taught, advance)
+    return Parts(split, len(rows.labels), replace(rows.kept, refunds=rows.refunds), calibration, validation), prepared
 
 
 def build(
@@ -113,6 +147,7 @@ def build(
     declaration: Declaration,
     config: TrainingConfig,
     show: Stages,
+    finished: Finished | None = None,
 ) -> tuple[Prepared, Assembled]:
     """Select features, learn, compile into `directory`, and calibrate.
 
@@ -123,72 +158,42 @@ def build(
     assembled : Assembled
         Its libraries are open: close its ensemble.
     """
-    prepared, selection = _selected(prepared, declaration, config, show)
+    prepared, selection = _selected(prepared, declaration, config, finished, show)
     if selection is not None:
         text = json.dumps(selection.to_json(), indent=2, ensure_ascii=False)
         (directory / SELECTION).write_text(text, encoding="utf-8")
-    base = _learn(prepared, declaration, config, show)
+    base = _learn(prepared, declaration, config, finished, show)
     with show.stage("compile, certify and calibrate"):
         return prepared, assemble_ensemble(directory, base, prepared, parts.calibration, declaration, config)
 
 
-def _read(dataset: Dataset, config: TrainingConfig, show: Stages) -> Parts:
-    split = temporal_split(dataset.partitions, config.split.options())
-    with show.stage("read rows", dataset.rows) as advance:
-        read = config.maturity.as_of
-        taught = datetime.fromtimestamp(split.validation[0].now, UTC) if config.maturity.embargo else read
-        train, calibration, validation = (
-            read_sample(dataset, part, as_of, advance)
-            for part, as_of in zip(split.parts.values(), (taught, taught, read), strict=True)
-        )
-    for name, sample in (("training", train), ("calibration", calibration)):
-        if not (sample.labels.buyer == 1.0).any():
-            gate = dataset.declaration.targets.gate
-            raise DataError(f"{dataset.path}: {gate}: expected a mature buyer in the {name} part, received none")
-    # The gate decides which rows can teach anything: encodings, classifier and folds all read it.
-    return Parts(split, train.take(dataset.layout, np.isfinite(train.labels.buyer)), calibration, validation)
-
-
-def _prepare(parts: Parts, declaration: Declaration, config: TrainingConfig, show: Stages) -> Prepared:
-    sample = parts.train
-    with show.stage("features", 2) as advance:
-        columns = _masked(sample, declaration, config)
-        fold = time_folds(columns.now, config.folds)
-        buyer = sample.labels.buyer
-        revenue = np.nan_to_num(sample.labels.revenue[:, gate_horizon(declaration)])
-        plan = FeaturePlan.fit(declaration, columns, buyer, revenue)
-        check_no_leak(parts.split, plan.names, declaration)
-        advance(1)
-        X = plan.transform_out_of_fold(columns, buyer, revenue, fold)
-        advance(1)
-    return Prepared(plan, X, sample.labels, columns.row_state, fold)
-
-
-def _masked(sample: Sample, declaration: Declaration, config: TrainingConfig) -> Columns:
-    rows, states = draw_mask(len(sample), config.history_mask, config.seed)
-    return mask_history(sample.columns, Layout(declaration), rows, states)
-
-
 def _selected(
-    prepared: Prepared, declaration: Declaration, config: TrainingConfig, show: Stages
+    prepared: Prepared, declaration: Declaration, config: TrainingConfig, finished: Finished | None, show: Stages
 ) -> tuple[Prepared, Selection | None]:
     """The rows with the features that are worth computing, where that is to be found out."""
     if config.selection is None:
         return prepared, None
     names, anchor = prepared.plan.names, gate_horizon(declaration)
     with show.stage("select features"):
-        selection = select_features(prepared.X, names, prepared.labels, prepared.fold, anchor, config)
+        selection = once(
+            finished,
+            "selection",
+            lambda: select_features(prepared.X, names, prepared.labels, prepared.fold, anchor, config),
+            code(LEARNERS),
+            config.model_dump(mode="json"),
+        )
     kept = [names.index(name) for name in selection.kept]
-    X = np.ascontiguousarray(prepared.X[:, kept])
-    return replace(prepared, plan=prepared.plan.restricted(selection.kept), X=X), selection
+    return replace(prepared, plan=prepared.plan.restricted(selection.kept), X=narrowed(prepared.X, kept)), selection
 
 
-def _learn(prepared: Prepared, declaration: Declaration, config: TrainingConfig, show: Stages) -> Fitted:
+def _learn(
+    prepared: Prepared, declaration: Declaration, config: TrainingConfig, finished: Finished | None, show: Stages
+) -> Fitted:
     targets = declaration.targets
-    matrix = Matrix(prepared.X, Runtime(config.seed, config.threads))
-    with show.stage("train", config.folds + 1) as advance:
+
+    def fit() -> Fitted:
         return fit_base(
-            matrix,
+            Matrix(prepared.X, Runtime(config.seed, config.threads)),
             prepared.labels,
             prepared.fold,
             targets.horizons,
@@ -197,6 +202,9 @@ def _learn(prepared: Prepared, declaration: Declaration, config: TrainingConfig,
             config,
             lambda: advance(1),
         )
+
+    with show.stage("train", config.folds + 1) as advance:
+        return once(finished, "models", fit, code(LEARNERS), prepared.plan.fingerprint, config.model_dump(mode="json"))
 
 
 def _content(

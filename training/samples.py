@@ -17,6 +17,7 @@ from app.features.matrix import FeaturePlan
 from app.features.spec import Declaration, HistoryState
 from training.data.dataset import Batch, Dataset, Partition, cells, concatenate
 from training.data.masking import mask_history, take
+from training.data.sampling import Piece
 from training.data.splits import Split, maturity
 from training.learning.boosting import Floats, Ints, Mask
 from training.learning.labels import Labels
@@ -61,9 +62,13 @@ class Sample:
 
 @dataclass(frozen=True)
 class Parts:
-    """The rows of the three parts of the split."""
+    """The rows of the three parts of the split.
+
+    Of the `train_rows` rows that are trained on, `train` holds some as they came, and counts the refunds of all.
+    """
 
     split: Split
+    train_rows: int
     train: Sample
     calibration: Sample
     validation: Sample
@@ -114,6 +119,26 @@ def read_sample(dataset: Dataset, partitions: Sequence[Partition], as_of: object
     columns = concatenate([batch.columns for batch in batches])
     labels, refunds = _labels(dataset.declaration, batches, columns.now, as_of)
     return Sample(columns, np.concatenate([batch.row_id for batch in batches]), labels, refunds)
+
+
+def read_piece(dataset: Dataset, piece: Piece, as_of: object) -> Sample:
+    """Read the drawn rows of one partition; arguments as of `read_sample`."""
+    sample = read_sample(dataset, [piece.partition], as_of, lambda _: None)
+    return sample if piece.share >= 1.0 else sample.take(dataset.layout, piece.drawn())
+
+
+def join_samples(samples: Sequence[Sample]) -> Sample:
+    """Samples one after the other.
+
+    Parameters
+    ----------
+    samples : sequence of Sample, length ≥ 1
+    """
+    labels = Labels(
+        *(np.concatenate(part) for part in zip(*((s.labels.buyer, s.labels.revenue) for s in samples), strict=True))
+    )
+    row_id = np.concatenate([s.row_id for s in samples])
+    return Sample(concatenate([s.columns for s in samples]), row_id, labels, sum(s.refunds for s in samples))
 
 
 def gate_horizon(declaration: Declaration) -> int:

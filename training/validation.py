@@ -130,7 +130,7 @@ def _provenance(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         data_start=what.window["train"]["first"],
         data_end=what.window["validation"]["last"],
-        training_rows=len(parts.train),
+        training_rows=parts.train_rows,
         calibration_rows=len(parts.calibration),
         validation_rows=len(parts.validation),
         seed=config.seed,

@@ -90,8 +90,8 @@ def concatenate(batches: Sequence[Columns]) -> Columns:
         state=np.concatenate([b.state for b in batches]),
         numbers=np.concatenate([b.numbers for b in batches]),
         campaign_numbers=np.concatenate([b.campaign_numbers for b in batches]),
-        texts=_merge([b.texts for b in batches]),
-        campaign_texts=_merge([b.campaign_texts for b in batches]),
+        texts=merge_texts([b.texts for b in batches]),
+        campaign_texts=merge_texts([b.campaign_texts for b in batches]),
         counts=np.concatenate([b.counts for b in batches]),
         values=np.concatenate(_values_in_order(batches)),
         segment_major=batches[0].segment_major,
@@ -209,7 +209,14 @@ def _values_in_order(batches: Sequence[Columns]) -> list[Floats]:
     return [b.values[c[s] : c[s + 1]] for s in range(n_segments) for b, c in zip(batches, cuts, strict=True)]
 
 
-def _merge(parts: Sequence[Texts]) -> Texts:
+def merge_texts(parts: Sequence[Texts]) -> Texts:
+    """Text blocks one after the other, each column with one dictionary: its entries in the order they first came.
+
+    Parameters
+    ----------
+    parts : sequence of Texts, length ≥ 1
+        Of the same columns.
+    """
     n_columns = parts[0].codes.shape[1]
     codes = np.empty((sum(len(p.codes) for p in parts), n_columns), dtype=np.int64)
     entries: list[str | None] = []

@@ -16,8 +16,16 @@ from training.data.arrow import Bools
 from training.data.entries import ranges
 
 
-def draw_mask(n: int, share: float, seed: int) -> tuple[Bools, Ints]:
+def draw_mask(n: int, share: float, seed: int, start: int = 0) -> tuple[Bools, Ints]:
     """Draw whose history is hidden: each user with probability `share`, half UNAVAILABLE, half WITHHELD.
+
+    Parameters
+    ----------
+    n : int
+    share : float
+    seed : int
+    start : int
+        Users drawn before: the n from there on get what they would get in one draw of all.
 
     Returns
     -------
@@ -25,7 +33,8 @@ def draw_mask(n: int, share: float, seed: int) -> tuple[Bools, Ints]:
     states : ndarray of shape (n,), int64
         The state of a masked user; to be ignored elsewhere.
     """
-    draws = np.random.default_rng(seed).random((n, 2))
+    bits = np.random.PCG64(seed).advance(2 * start)  # a float64 takes one step
+    draws = np.random.Generator(bits).random((n, 2))
     states = np.where(draws[:, 1] < 0.5, HistoryState.UNAVAILABLE, HistoryState.WITHHELD)
     return draws[:, 0] < share, states.astype(np.int64)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,4 +34,9 @@ class Labels:
 
     def joined(self, other: Labels) -> Labels:
         """These rows, then the others."""
-        return Labels(np.concatenate([self.buyer, other.buyer]), np.concatenate([self.revenue, other.revenue]))
+        return Labels.of([self, other])
+
+    @classmethod
+    def of(cls, parts: Sequence[Labels]) -> Labels:
+        """The outcomes of several sets of rows, one after the other."""
+        return cls(np.concatenate([p.buyer for p in parts]), np.concatenate([p.revenue for p in parts]))
