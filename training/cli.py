@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from app.errors import BundleError, InputError, PltvError
-from training.commands import rows
+from training.commands import releasing, rows
 from training.commands.options import Bundle, Data, load_bundle, signing_key
 from training.console import Bars, description, fail, summary
 
@@ -60,6 +60,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.add_typer(releasing.app)
 app.add_typer(rows.app)
 
 

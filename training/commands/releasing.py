@@ -1,0 +1,56 @@
+"""`pltv promote`: which bundle is in use."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from training.commands.options import Bundle, signing_key
+from training.console import Bars
+
+app = typer.Typer()
+
+Models = Annotated[Path, typer.Option(help="Folder of bundles; its link `current` is the one in use.")]
+Track = Annotated[bool, typer.Option("--track", help="Tell MLflow: MLFLOW_TRACKING_URI, else mlruns/ here.")]
+
+
+class Metric(StrEnum):
+    """What decides between two bundles."""
+
+    msle = "msle"
+    log_loss = "log_loss"
+    gini = "gini"
+    bias = "bias"
+
+
+Deciding = Annotated[
+    Metric,
+    typer.Option(help="What must be better: msle of the log answer, log_loss of p_buyer, gini or bias of the mean."),
+]
+
+
+@app.command()
+def promote(
+    bundle: Bundle,
+    data: Annotated[
+        Path | None, typer.Option(help="Hourly partitions with labels, later than either bundle learned from.")
+    ] = None,
+    models: Models = Path("models"),
+    force: Annotated[bool, typer.Option("--force", help="Whatever the figures say; the bundle must be sound.")] = False,
+    metric: Deciding = Metric.msle,
+    as_of: Annotated[str | None, typer.Option(help="When the labels were read; all are mature unless given.")] = None,
+    replicates: Annotated[int, typer.Option(min=10, help="Bootstrap replicates of the intervals.")] = 500,
+    seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap.")] = 7,
+) -> None:
+    """Move models/current to a bundle that beats the one in use on later rows. Exit code 1 when it does not."""
+    from training.releasing.duel import Terms
+    from training.releasing.promotion import promote as run
+
+    terms = Terms(metric.value, as_of, replicates, seed)
+    outcome = run(bundle, data, models, terms, Bars(), force=force, key=signing_key())
+    typer.echo(outcome.why)
+    if not outcome.promoted:
+        raise typer.Exit(1)
