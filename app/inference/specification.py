@@ -97,8 +97,9 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True)
 class MultiplierSpec:
-    """clip((ltv / reference)^alpha, lo, hi); `horizon` in days, references in US dollars."""
+    """clip((ltv / reference)^alpha, lo, hi); `horizon` in days, references in US dollars by the text of column `by`."""
 
+    by: str
     horizon: int
     alpha: float
     lo: float
@@ -174,7 +175,7 @@ class EnsembleSpec:
             },
             "projection": {"weights": self.weights.tolist()},
             "multiplier": {
-                "horizon": m.horizon, "alpha": m.alpha, "lo": m.lo, "hi": m.hi,
+                "by": m.by, "horizon": m.horizon, "alpha": m.alpha, "lo": m.lo, "hi": m.hi,
                 "reference": m.reference, "by_advertiser": dict(m.by_advertiser),
             },
         }  # fmt: skip
@@ -217,7 +218,7 @@ def _calibration(obj: Mapping[str, Any]) -> Calibration:
 def _multiplier(obj: Mapping[str, Any]) -> MultiplierSpec:
     alpha, lo, hi, reference = (float(obj[k]) for k in ("alpha", "lo", "hi", "reference"))
     by_advertiser = {str(k): float(v) for k, v in obj["by_advertiser"].items()}
-    return MultiplierSpec(int(obj["horizon"]), alpha, lo, hi, reference, by_advertiser)
+    return MultiplierSpec(str(obj["by"]), int(obj["horizon"]), alpha, lo, hi, reference, by_advertiser)
 
 
 def _check_outputs(where: str, library: LibrarySpec, heads: Sequence[tuple[str, str]]) -> None:

@@ -182,9 +182,9 @@ def _category(request: RawRequest, campaign: Mapping[str, Any], field: str) -> s
 
 
 def _advertisers(live: Live, requests: Sequence[RawRequest]) -> list[str | None]:
-    """Of each row: the first category that a campaign is declared to have."""
-    advertiser = live.layout.campaign_texts[0].name
-    return [campaign.get(advertiser) for r in requests for campaign in r.campaigns]
+    """Of each row: the text that the bundle keeps references by, of the campaign or of its request."""
+    by = live.predictor.ensemble.spec.multiplier.by
+    return [c.get(by) or r.request.get(by) for r in requests for c in r.campaigns]
 
 
 def _split(live: Live, requests: Sequence[RawRequest], rows: list[list[float]]) -> list[Answer]:

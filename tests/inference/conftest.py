@@ -95,7 +95,7 @@ def spec() -> EnsembleSpec:
         meta=LibrarySpec("meta.so", 7, (*HEADS, Output("log_mean", "identity"))),
         calibration=calibration,
         weights=np.array([1.0, 0.7, 0.4]),
-        multiplier=MultiplierSpec(7, 0.5, 0.25, 4.0, 1.23, {"com.rare": 0.5, "com.dear": 80.0}),
+        multiplier=MultiplierSpec("bundle", 7, 0.5, 0.25, 4.0, 1.23, {"com.rare": 0.5, "com.dear": 80.0}),
     )
 
 

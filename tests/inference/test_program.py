@@ -82,7 +82,7 @@ def specifications(draw: st.DrawFn) -> EnsembleSpec:
         curves[0], tuple(curves[1 : 1 + len(horizons)]), rng.uniform(0.5, 2.0, (4, len(horizons))), curves[5]
     )
     alpha = draw(st.sampled_from([1.0, 0.5, 1.7]))
-    multiplier = MultiplierSpec(draw(st.sampled_from(horizons)), alpha, 0.1, 10.0, 1.3, {"com.rare": 0.7})
+    multiplier = MultiplierSpec("bundle", draw(st.sampled_from(horizons)), alpha, 0.1, 10.0, 1.3, {"com.rare": 0.7})
     return EnsembleSpec(horizons, base, meta, calibration, rng.uniform(0.1, 3.0, len(horizons)), multiplier)
 
 

@@ -137,7 +137,7 @@ def _specification(n_features: int) -> EnsembleSpec:
         meta=LibrarySpec("meta.so", 7, outputs),
         calibration=Calibration.identity(len(HORIZONS)),
         weights=np.ones(3),
-        multiplier=MultiplierSpec(7, 0.5, 0.25, 4.0, 10.0, {"toys": 12.0}),
+        multiplier=MultiplierSpec("shelf", 7, 0.5, 0.25, 4.0, 10.0, {"toys": 12.0}),
     )
     assert len(meta_feature_names(spec)) == 7
     return spec

@@ -47,7 +47,7 @@ class Plan:
 class Ensemble:
     """p = price, ltv = (spend, spend + price)."""
 
-    spec = SimpleNamespace(horizons=(1, 7), multiplier=SimpleNamespace(horizon=7))
+    spec = SimpleNamespace(horizons=(1, 7), multiplier=SimpleNamespace(by="bundle", horizon=7))
 
     def price(self, X: Floats, state: Floats, advertisers: Sequence[str | None]) -> Floats:
         """Elementwise."""
@@ -192,6 +192,19 @@ def test_a_fault_spoils_one_request_only() -> None:
         assert isinstance(results[1], FloatingPointError)
 
     asyncio.run(scenario())
+
+
+def test_references_may_be_the_requests_own() -> None:
+    """The bundle says by which column; a campaign's text goes before the request's."""
+    batcher, store, _ = made()
+    assert store.given is not None
+    store.given.predictor.ensemble.spec = SimpleNamespace(
+        horizons=(1, 7), multiplier=SimpleNamespace(by="app", horizon=7)
+    )
+    one, other = request(1.0), request(1.0)
+    one.request["app"], other.request["app"] = "app1", "app2"
+    answers = batcher.predict_now([one, other])
+    assert [answer.rows[0][-1] for answer in answers] == [2.0 * 2.2, 2.0 * 2.0]
 
 
 def test_late_requests_get_the_prior() -> None:

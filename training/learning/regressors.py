@@ -138,6 +138,8 @@ def _on_anchor(extended: lgb.Booster, base: lgb.Booster, level: float) -> lgb.Bo
     copy = lgb.Booster(model_str=extended.model_to_string())
     first = base.num_trees()
     leaves = [tree["num_leaves"] for tree in copy.dump_model(num_iteration=first + 1)["tree_info"]]
+    if len(leaves) == first:  # too few payers for a tree: the ratio is its level alone
+        return extended
     for leaf in range(leaves[0]):
         copy.set_leaf_output(0, leaf, base.get_leaf_output(0, leaf))
     for leaf in range(leaves[first]):

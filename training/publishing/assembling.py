@@ -90,7 +90,7 @@ def _bare(base: Fitted, declaration: Declaration, config: TrainingConfig) -> Ens
     """The specification before anything is calibrated."""
     horizons = declaration.targets.horizons
     m = config.multiplier
-    multiplier = MultiplierSpec(m.horizon, m.alpha, m.lo, m.hi, 1.0, {})
+    multiplier = MultiplierSpec(m.by, m.horizon, m.alpha, m.lo, m.hi, 1.0, {})
     return EnsembleSpec(
         horizons, base.library, None, Calibration.identity(len(horizons)), np.ones(len(horizons)), multiplier
     )

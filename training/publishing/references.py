@@ -34,7 +34,7 @@ def fit_multiplier(ltv: Floats, advertisers: Texts, config: MultiplierConfig) ->
     sums, counts = np.bincount(codes, ltv, len(names)), np.bincount(codes, minlength=len(names))
     means = (sums + config.prior_rows * overall) / (counts + config.prior_rows)
     own = {str(name): float(mean) for name, mean in zip(names, means, strict=True) if name is not None}
-    return MultiplierSpec(config.horizon, config.alpha, config.lo, config.hi, overall, own)
+    return MultiplierSpec(config.by, config.horizon, config.alpha, config.lo, config.hi, overall, own)
 
 
 def fit_prior(

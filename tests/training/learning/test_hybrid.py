@@ -27,7 +27,7 @@ CONFIG = MetaConfig(rounds=40, leaves=5, learning_rate=0.1, min_leaf=100, huber_
 def specification() -> EnsembleSpec:
     outputs = (Output("gate", "logit"), Output("d1", "log"), Output("d7", "log"), Output(LOG_MEAN, GATED))
     library = LibrarySpec("base.so", 3, outputs)
-    multiplier = MultiplierSpec(7, 1.0, 0.1, 10.0, 1.0, {})
+    multiplier = MultiplierSpec("bundle", 7, 1.0, 0.1, 10.0, 1.0, {})
     return EnsembleSpec((1, 7), library, None, Calibration.identity(2), np.ones(2), multiplier)
 
 

@@ -9,6 +9,7 @@ from training.learning.boosting import Matrix, Runtime, raw_scores
 from training.learning.labels import Labels
 from training.learning.options import RegressorConfig
 from training.learning.regressors import fit_regressors
+from training.publishing.merging import merge
 
 CONFIG = RegressorConfig(rounds=60, leaves=4, learning_rate=0.1, min_leaf=20, ratio_rounds=30)
 
@@ -48,6 +49,17 @@ def test_a_horizon_differs_from_the_anchor_by_its_ratio() -> None:
     ratio = np.exp(raw_scores(boosters[0], X, 1) - raw_scores(boosters[1], X, 1))
     assert ratio[X[:, 1] > 0.2].mean() == pytest.approx(0.8, abs=0.05)
     assert ratio[X[:, 1] < -0.2].mean() == pytest.approx(0.3, abs=0.05)
+
+
+def test_horizons_begin_with_the_trees_of_the_anchor() -> None:
+    """So that a library holds them once; with payers too few for a ratio's tree the horizon is its level alone."""
+    X, labels, _ = market(2000)
+    rows = np.ones(2000, dtype=bool)
+    first, anchor, _ = fit_regressors(Matrix(X, Runtime(0, 1)), labels, rows, CONFIG, anchor=1)
+    assert merge([anchor, first]).shared == anchor.num_trees()
+    few = CONFIG.model_copy(update={"min_leaf": 1500})
+    alone, stump, _ = fit_regressors(Matrix(X, Runtime(0, 1)), labels, rows, few, anchor=1)
+    assert np.ptp(raw_scores(alone, X, 1) - raw_scores(stump, X, 1)) < 1e-9
 
 
 def test_immature_and_unseen_rows_teach_nothing() -> None:

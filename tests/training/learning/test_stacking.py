@@ -56,7 +56,7 @@ def base(market: Market) -> Fitted:
 
 
 def specification(base: Fitted) -> EnsembleSpec:
-    multiplier = MultiplierSpec(7, 1.0, 0.1, 10.0, 1.0, {})
+    multiplier = MultiplierSpec("bundle", 7, 1.0, 0.1, 10.0, 1.0, {})
     return EnsembleSpec((1, 7, 14), base.library, None, Calibration.identity(3), np.ones(3), multiplier)
 
 

@@ -25,7 +25,7 @@ def test_a_reference_is_the_advertisers_mean_shrunk_to_all() -> None:
 def test_cohorts_are_shrunk_to_the_next_wider_one() -> None:
     """A cohort's mean leans on its wider cohort's, which leans on all rows; missing fields fall through."""
     value = np.array([1.0, 1.0, 4.0, 6.0])
-    predictions = Predictions(value, np.column_stack([value, value + 1]), value, np.zeros(4, dtype=bool))
+    predictions = Predictions(value, np.column_stack([value, value + 1]), value, value, np.zeros(4, dtype=bool))
     columns = {"country": texts("US", "us ", "es", None), "os": texts("ios", "android", "ios", "ios")}
     prior = fit_prior(predictions, columns, [("country", "os"), ("country",)], 2.0)
     us = (2.0 + 2.0 * 3.0) / 4.0
