@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 
 from app.errors import BundleError, InputError, PltvError
 from training.commands import releasing, rows
-from training.commands.options import Bundle, Data, load_bundle, signing_key
+from training.commands.options import Bundle, Data, Track, load_bundle, open_tracker, signing_key
 from training.console import Bars, description, fail, summary
 
 
@@ -69,15 +69,20 @@ def train(
     config: Annotated[Path, typer.Option(help="Declaration with a section `training:`, config/smadex.yaml.")],
     data: Data,
     out: Annotated[Path, typer.Option(help="The bundle's place, models/NAME; replaced in one step when all is well.")],
+    track: Track = False,
 ) -> None:
     """Train, compile, certify and judge a bundle, and put it into its place."""
     from training.config import load
     from training.pipeline import train as run
 
     declaration, training = load(config)
+    tracker = open_tracker(track, training.tracking)
     trained = run(declaration, training, data, out, stages=Bars(), key=signing_key())
     typer.echo(summary(trained.evaluation))
     typer.echo(f"{trained.bundle}: {len(trained.manifest.files)} files; report: {trained.bundle / 'report.md'}")
+    if tracker is not None:
+        kept = tracker.trained(out, config, training.model_dump(mode="json"))
+        typer.echo(f"{tracker.place}: run {kept.run_id}" + (f", version {kept.version}" if kept.version else ""))
 
 
 @app.command()

@@ -24,6 +24,7 @@ from training.learning.options import (
     SelectionConfig,
     Share,
 )
+from training.tracking.options import TrackingConfig
 
 
 class SplitConfig(Section):
@@ -114,7 +115,10 @@ class ReportConfig(Section):
 
 
 class TrainingConfig(Section):
-    """All of `training:`. `threads` is fixed so that the same data and seed give the same models."""
+    """All of `training:`. `threads` is fixed so that the same data and seed give the same models.
+
+    With `tracking` every training is told to MLflow, as by `pltv train --track`.
+    """
 
     split: SplitConfig = SplitConfig()
     maturity: MaturityConfig = MaturityConfig()
@@ -132,6 +136,7 @@ class TrainingConfig(Section):
     multiplier: MultiplierConfig
     prior: PriorConfig = PriorConfig()
     report: ReportConfig = ReportConfig()
+    tracking: TrackingConfig | None = None
 
     @model_validator(mode="after")
     def _has_log_mean(self) -> TrainingConfig:

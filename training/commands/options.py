@@ -4,12 +4,33 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+if TYPE_CHECKING:
+    from training.tracking.options import TrackingConfig
+    from training.tracking.store import Tracker
+
 Bundle = Annotated[Path, typer.Option(help="Directory of the bundle, models/NAME.")]
 Data = Annotated[Path, typer.Option(help="Folder of hourly parquet partitions.")]
+
+Track = Annotated[bool, typer.Option("--track", help="Tell MLflow: at MLFLOW_TRACKING_URI, else in mlruns/ here.")]
+
+
+def open_tracker(wanted: bool, config: TrackingConfig | None) -> Tracker | None:
+    """The tracking store, opened before anything long begins; None where neither option nor configuration asks for it.
+
+    Raises
+    ------
+    TrackingError
+    """
+    if not wanted and config is None:
+        return None
+    from training.tracking.options import TrackingConfig
+    from training.tracking.store import Tracker
+
+    return Tracker(config or TrackingConfig())
 
 
 def load_bundle(bundle: Path) -> Any:

@@ -8,13 +8,12 @@ from typing import Annotated
 
 import typer
 
-from training.commands.options import Bundle, signing_key
+from training.commands.options import Bundle, Track, open_tracker, signing_key
 from training.console import Bars
 
 app = typer.Typer()
 
 Models = Annotated[Path, typer.Option(help="Folder of bundles; its link `current` is the one in use.")]
-Track = Annotated[bool, typer.Option("--track", help="Tell MLflow: MLFLOW_TRACKING_URI, else mlruns/ here.")]
 
 
 class Metric(StrEnum):
@@ -44,13 +43,19 @@ def promote(
     as_of: Annotated[str | None, typer.Option(help="When the labels were read; all are mature unless given.")] = None,
     replicates: Annotated[int, typer.Option(min=10, help="Bootstrap replicates of the intervals.")] = 500,
     seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap.")] = 7,
+    track: Track = False,
+    model_name: Annotated[str, typer.Option(help="The registered model of --track.")] = "pltv",
 ) -> None:
     """Move models/current to a bundle that beats the one in use on later rows. Exit code 1 when it does not."""
     from training.releasing.duel import Terms
     from training.releasing.promotion import promote as run
+    from training.tracking.options import TrackingConfig
 
+    tracker = open_tracker(track, TrackingConfig(model=model_name) if track else None)
     terms = Terms(metric.value, as_of, replicates, seed)
     outcome = run(bundle, data, models, terms, Bars(), force=force, key=signing_key())
     typer.echo(outcome.why)
     if not outcome.promoted:
         raise typer.Exit(1)
+    if tracker is not None:
+        tracker.promoted(bundle)

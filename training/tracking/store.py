@@ -52,6 +52,11 @@ class Tracker:
     uri : str, optional
         Of the store; `MLFLOW_TRACKING_URI`, else SQLite in `mlruns/`.
 
+    Attributes
+    ----------
+    uri, place : str
+        Where it is; `place` is to be shown, without a password.
+
     Raises
     ------
     TrackingError
@@ -64,6 +69,7 @@ class Tracker:
         self._config = config
         given = uri or os.environ.get("MLFLOW_TRACKING_URI") or None
         self.uri = given or f"sqlite:///{FOLDER.resolve() / 'mlflow.db'}"
+        self.place = _without_password(self.uri)
         with _telling(self.uri):
             try:
                 from mlflow.tracking import MlflowClient
