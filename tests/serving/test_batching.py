@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -197,13 +198,10 @@ def test_a_fault_spoils_one_request_only() -> None:
 def test_references_may_be_the_requests_own() -> None:
     """The bundle says by which column; a campaign's text goes before the request's."""
     batcher, store, _ = made()
-    assert store.given is not None
-    store.given.predictor.ensemble.spec = SimpleNamespace(
-        horizons=(1, 7), multiplier=SimpleNamespace(by="app", horizon=7)
-    )
-    one, other = request(1.0), request(1.0)
-    one.request["app"], other.request["app"] = "app1", "app2"
-    answers = batcher.predict_now([one, other])
+    live: Any = store.given
+    live.predictor.ensemble.spec = SimpleNamespace(horizons=(1, 7), multiplier=SimpleNamespace(by="app", horizon=7))
+    asked = [replace(request(1.0), request={"price": 1.0, "app": app}) for app in ("app1", "app2")]
+    answers = batcher.predict_now(asked)
     assert [answer.rows[0][-1] for answer in answers] == [2.0 * 2.2, 2.0 * 2.0]
 
 
