@@ -38,9 +38,11 @@ static void bin_row(const double *x, union Entry *row) {
 
 /* The same for a row that follows another: campaigns of one user differ in few features. */
 static void bin_next_row(const double *x, const union Entry *before, union Entry *row) {
-  const double *y = x - N_FEATURES;
   for (int j = 0; j < N_FEATURES; ++j) {
-    if (memcmp(x + j, y + j, sizeof *x) == 0)
+    uint64_t own, other;
+    memcpy(&own, x + j, sizeof own); /* bits, so that a missing value equals itself; a call of memcmp costs a bin */
+    memcpy(&other, x + j - N_FEATURES, sizeof other);
+    if (own == other)
       row[j] = before[j];
     else
       row[j].missing = x[j] != x[j] ? -1 : bin(x[j], j);
