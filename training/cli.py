@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from app.errors import BundleError, InputError, PltvError
-from training.commands import releasing, rows
+from training.commands import releasing, rows, search
 from training.commands.options import Bundle, Data, Track, load_bundle, open_tracker, signing_key
 from training.console import Bars, description, fail, summary
 
@@ -62,6 +62,7 @@ app = typer.Typer(
 )
 app.add_typer(releasing.app)
 app.add_typer(rows.app)
+app.add_typer(search.app)
 
 
 @app.command()

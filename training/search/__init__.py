@@ -1,0 +1,1 @@
+"""The search for a configuration: two objectives, validation error and microseconds, and the front between them."""
