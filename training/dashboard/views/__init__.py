@@ -1,0 +1,1 @@
+"""The pages: what was chosen enters, widgets leave. What they show is computed elsewhere."""
