@@ -173,6 +173,21 @@ class TrainingConfig(Section):
                 raise DeclarationError(f"training.{key}: expected {expected}, received {unknown[0]!r}")
         return config
 
+    def sampled(self, **sampling: float | int | None) -> TrainingConfig:
+        """Return the configuration with other sampling; None leaves what was configured.
+
+        Raises
+        ------
+        DeclarationError
+            One line: the key, what was expected and what came.
+        """
+        given = {key: value for key, value in sampling.items() if value is not None}
+        try:
+            section = SamplingConfig.model_validate({**self.sampling.model_dump(), **given})
+        except ValidationError as error:
+            raise DeclarationError(_one_line(error, "training.sampling")) from None
+        return self.model_copy(update={"sampling": section})
+
 
 def load(path: Path) -> tuple[Declaration, TrainingConfig]:
     """Read a declaration file.
@@ -208,9 +223,9 @@ def load(path: Path) -> tuple[Declaration, TrainingConfig]:
         raise DeclarationError(f"{path}: {error}") from None
 
 
-def _one_line(error: ValidationError) -> str:
+def _one_line(error: ValidationError, section: str = "training") -> str:
     first = error.errors(include_url=False)[0]
-    where = ".".join(("training", *(str(part) for part in first["loc"])))
+    where = ".".join((section, *(str(part) for part in first["loc"])))
     if first["type"] == "extra_forbidden":
         return f"{where}: no such key"
     if first["type"] == "missing":

@@ -95,3 +95,17 @@ def test_dates_split_by_date(tmp_path: Path, raw: dict[str, Any]) -> None:
     path = tmp_path / "dated.yaml"
     path.write_text(yaml.safe_dump(raw), encoding="utf-8")
     assert set(load(path)[1].split.options()) == {"train_until", "calibration_until"}
+
+
+def test_sampling_is_set_by_the_section_or_in_its_place(tmp_path: Path, raw: dict[str, Any]) -> None:
+    """What is not given stays as configured; what is impossible names the key, as in the section."""
+    raw["training"]["sampling"] = {"max_partitions": 24, "heldout_rows": 1000}
+    path = tmp_path / "sampled.yaml"
+    path.write_text(yaml.safe_dump(raw), encoding="utf-8")
+    config = load(path)[1]
+    assert config.sampled().sampling == config.sampling
+    sampling = config.sampled(train_frac=0.25, max_partitions=None).sampling
+    assert (sampling.train_frac, sampling.max_partitions, sampling.heldout_rows) == (0.25, 24, 1000)
+    for key, value in (("train_frac", 0.0), ("train_frac", 1.5), ("max_partitions", 2)):
+        with pytest.raises(DeclarationError, match=rf"^training\.sampling\.{key}: .*, received {value}$"):
+            config.sampled(**{key: value})

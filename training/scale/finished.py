@@ -79,16 +79,11 @@ class Finished:
         if not self._keeps:
             return compute()
         path = self.directory / f"{name}-{digest(*rests_on)}.pickle"
-        if path.exists():
-            return _read(path, compute)
-        result = compute()
-        partial = path.with_suffix(f".{os.getpid()}.partial")
-        try:
-            self.directory.mkdir(parents=True, exist_ok=True)
-            partial.write_bytes(pickle.dumps(result, protocol=pickle.HIGHEST_PROTOCOL))
-            partial.replace(path)
-        except OSError as fault:
-            raise DataError(f"{path}: can not be written ({fault.strerror})") from fault
+        found = _read(path)
+        if found is None:
+            found = (compute(),)
+            _write(path, found)
+        result: T = found[0]
         return result
 
 
@@ -116,12 +111,21 @@ def code(paths: Iterable[str]) -> str:
     return digest(found.hexdigest(), versions, platform.python_version(), platform.machine())
 
 
-def _read(path: Path, compute: Callable[[], T]) -> T:
+def _read(path: Path) -> tuple[Any] | None:
+    """A result, in a tuple of its own; None where there is none, or half a file of a disk that was full."""
     try:
         with path.open("rb") as file:
-            result: T = pickle.load(file)
+            found: tuple[Any] = pickle.load(file)
     except (OSError, EOFError, pickle.UnpicklingError, AttributeError, ImportError):
-        # Half a file of a disk that was full, say: as if it were not there.
-        path.unlink(missing_ok=True)
-        return compute()
-    return result
+        return None
+    return found
+
+
+def _write(path: Path, result: tuple[Any]) -> None:
+    partial = path.with_suffix(f".{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(pickle.dumps(result, protocol=pickle.HIGHEST_PROTOCOL))
+        partial.replace(path)
+    except OSError as fault:
+        raise DataError(f"{path}: can not be written ({fault.strerror})") from fault

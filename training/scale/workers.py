@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, Protocol, TypeVar
@@ -117,12 +118,14 @@ class ClusterWorkers:
         futures = [self._client.submit(function, piece, there, pure=False) for piece in pieces]
         place = {future.key: i for i, future in enumerate(futures)}
         try:
-            for future in as_completed(futures):
+            for future in as_completed(futures, loop=self._client.loop):
                 future.result()
                 done(place[future.key])
             return list(self._client.gather(futures))
-        except distributed.KilledWorker as fault:
-            raise DataError(f"scheduler: expected workers that live, {str(fault).splitlines()[0]}") from fault
+        except (distributed.KilledWorker, CancelledError) as fault:
+            raise DataError(
+                f"scheduler: expected workers that live on, received {str(fault).splitlines()[0]}"
+            ) from fault
         finally:
             self._client.cancel(futures)
 
