@@ -70,6 +70,18 @@ def train(
     config: Annotated[Path, typer.Option(help="Declaration with a section `training:`, config/smadex.yaml.")],
     data: Data,
     out: Annotated[Path, typer.Option(help="The bundle's place, models/NAME; replaced in one step when all is well.")],
+    scheduler: Annotated[
+        str | None, typer.Option(help="Dask scheduler whose workers build features, tcp://HOST:8786, not this machine.")
+    ] = None,
+    processed: Annotated[
+        Path, typer.Option(help="Folder of features and finished stages, which an interrupted training resumes from.")
+    ] = Path("data/processed"),
+    train_frac: Annotated[
+        float | None, typer.Option(help="Share of the training rows to learn from, above 0 and up to 1.")
+    ] = None,
+    max_partitions: Annotated[
+        int | None, typer.Option(help="Hours to read at most, evenly over time; 3 or more.")
+    ] = None,
     track: Track = False,
 ) -> None:
     """Train, compile, certify and judge a bundle, and put it into its place."""
@@ -77,8 +89,10 @@ def train(
     from training.pipeline import train as run
 
     declaration, training = load(config)
+    training = training.sampled(train_frac=train_frac, max_partitions=max_partitions)
     tracker = open_tracker(track, training.tracking)
-    trained = run(declaration, training, data, out, stages=Bars(), key=signing_key())
+    bars, key = Bars(), signing_key()
+    trained = run(declaration, training, data, out, stages=bars, key=key, processed=processed, scheduler=scheduler)
     typer.echo(summary(trained.evaluation))
     typer.echo(f"{trained.bundle}: {len(trained.manifest.files)} files; report: {trained.bundle / 'report.md'}")
     if tracker is not None:

@@ -204,7 +204,8 @@ def _learn(
         )
 
     with show.stage("train", config.folds + 1) as advance:
-        return once(finished, "models", fit, code(LEARNERS), prepared.plan.fingerprint, config.model_dump(mode="json"))
+        settings = config.model_dump(mode="json", exclude={"report", "prior", "multiplier", "tracking"})
+        return once(finished, "models", fit, code(LEARNERS), prepared.plan.fingerprint, settings)
 
 
 def _content(
