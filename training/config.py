@@ -73,7 +73,7 @@ class SamplingConfig(Section):
 
     train_frac: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
     max_partitions: Annotated[int, Field(ge=3)] | None = None
-    heldout_rows: Count | None = None
+    heldout_rows: Count | None = 500_000
 
 
 class MultiplierConfig(Section):
