@@ -60,6 +60,10 @@ class _Place(Enum):
     BODY = "body"
 
 
+class _Stop(Exception):
+    """Ends the parser: nothing after this place is read."""
+
+
 class _Silent:
     """Takes the place of an event that nobody waits for."""
 
@@ -108,6 +112,7 @@ class Connection(HttpToolsProtocol):
         self._since: float | None = self.loop.time()  # of the first byte that a request still lacks its end of
         self._stuck: float | None = None  # since when the client reads nothing
         self._closing = False
+        self._over = False  # what comes in from here on is passed over
         self._place = _Place.BETWEEN
         self._head_bytes = 0
         self._begins = False
@@ -126,6 +131,8 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes of requests."""
+        if self._over:
+            return
         self._begins = False
         super().data_received(data)
         if self._place is _Place.HEAD and not self._begins:  # what it began in may have held earlier requests
@@ -135,6 +142,8 @@ class Connection(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """A request begins. uvicorn's own part of it waits until it is known to be needed (`_asgi`)."""
+        if self.transport.is_closing():
+            raise _Stop  # whoever was told that the connection closes has asked for nothing after it
         self.url, self.headers, self.expect_100_continue = b"", [], False
         self._since, self._place, self._head_bytes = self.loop.time(), _Place.HEAD, 0
         self._begins, self._idle = True, None
@@ -142,22 +151,21 @@ class Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """A head is here: a call begins, or is refused."""
         answered = self._may_answer()
-        self._place = _Place.BODY
         if answered:
             self._answer = self._host.turn_away(self.url)
             if self._answer is not None:
-                self.cycle = _REFUSED
+                self.cycle, self._place = _REFUSED, _Place.BODY
                 return
         size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
         if len(self.headers) > MAX_HEADERS or size > MAX_HEAD:
-            self.cycle = _REFUSED
             self._give_up(431, f"expected at most {MAX_HEADERS} headers of {MAX_HEAD} bytes, received more")
-            return
+            raise _Stop
         if answered and self._is_plain():
             self._call = _Call(self, self.parser.should_keep_alive())
-            self.cycle = cast(RequestResponseCycle, self._call)
-            return
-        self._asgi()
+            self.cycle = self._running = cast(RequestResponseCycle, self._call)
+        else:
+            self._asgi()
+        self._place = _Place.BODY
 
     def on_body(self, body: bytes) -> None:
         """A part of a body."""
@@ -267,12 +275,26 @@ class Connection(HttpToolsProtocol):
         super().on_headers_complete()
 
     def _give_up(self, status: int, detail: str) -> None:
-        if self.transport.is_closing():
+        """Tell what is wrong with what comes in now, and close; calls that came before it are answered first."""
+        if self._over or self.transport.is_closing():
             return
-        if self._may_answer():
+        answers, last = self._may_answer(), self._last_whole()
+        self._over, self._since, self._place = True, None, _Place.BETWEEN
+        if last is not None:
+            last.keep_alive = False  # its answer closes
+            return
+        if answers:
             self.transport.write(STATUS_LINE[status] + b"connection: close\r\n" + self._host.refusal(status, detail))
-        self._since, self._place = None, _Place.BETWEEN
         self.transport.close()
+
+    def _last_whole(self) -> RequestResponseCycle | None:
+        """The newest of the calls that are here whole and not answered; the one that comes in now is forgotten."""
+        if self._place is not _Place.BODY:
+            return None if self.cycle is None or self.cycle.response_complete else self.cycle
+        if not self.pipeline:
+            return None
+        self.pipeline.popleft()
+        return self.pipeline[0][0] if self.pipeline else self._running
 
     def _hang_up(self) -> None:
         """Close at once: without lingering the system too forgets what nobody reads."""
@@ -285,7 +307,9 @@ class Connection(HttpToolsProtocol):
         """Whether an answer from here would be taken for the one to what comes in now."""
         if self.cycle is None or self.cycle is _REFUSED:
             return True
-        return not self.cycle.response_started if self._place is _Place.BODY else self.cycle.response_complete
+        if self._place is _Place.BODY:
+            return not self.pipeline and not self.cycle.response_started
+        return self.cycle.response_complete
 
 
 def sweep_all(connections: set[Any]) -> None:

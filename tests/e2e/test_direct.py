@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.api.served import bid
-from tests.support.raw_http import Reply, closed, connect, get, post, read, read_all
+from tests.support.raw_http import Reply, at_once, closed, connect, get, post, read, read_all
 from tests.support.service_process import ServiceProcess, samples, serving_process
 
 BODY = json.dumps(bid()).encode()
@@ -98,6 +98,59 @@ def test_who_wants_the_connection_closed_gets_it(shop_service: ServiceProcess) -
             assert answer is not None
             assert (answer.status, answer.headers["connection"]) == (200, "close")
             assert closed(line)
+
+
+MANY_HEADERS = b"GET /x HTTP/1.1\r\n" + b"".join(b"a%d: b\r\n" % n for n in range(200)) + b"\r\n"
+BROKEN = {
+    "headers": MANY_HEADERS,
+    "url": b"GET http://[ HTTP/1.1\r\nHost: pltv\r\n\r\n",
+    "chunk": b"POST /predict HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nno length\r\n",
+    "no http": b"} and more than Content-Length said",
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN.values(), ids=BROKEN)
+@pytest.mark.parametrize(
+    "ahead",
+    [
+        [post("/predict", BODY)],
+        [post("/predict?way=asgi", BODY)],
+        [post("/predict", BODY), post("/predict", OTHER), get("/health/live"), chunked(OTHER)],
+    ],
+    ids=["short", "asgi", "several"],
+)
+def test_what_follows_takes_no_answer_away(shop_service: ServiceProcess, ahead: list[bytes], broken: bytes) -> None:
+    """Calls with something broken behind them get their own answers, not its refusal; then the connection closes."""
+    expected = ask(shop_service, *ahead)
+    with connect(shop_service.port) as line:
+        line.sendall(b"".join(ahead) + broken + post("/predict", BODY))
+        answers = read_all(line, len(ahead))
+        assert closed(line)
+    assert [(a.status, a.body) for a in answers] == [(e.status, e.body) for e in expected]
+    assert answers[-1].headers["connection"] == "close"
+
+
+@pytest.mark.parametrize("broken", BROKEN.values(), ids=BROKEN)
+def test_what_follows_an_answer_is_told(shop_service: ServiceProcess, broken: bytes) -> None:
+    """Once every earlier call has been answered, the refusal is what is broken's own."""
+    with connect(shop_service.port) as line:
+        line.sendall(post("/predict", BODY))
+        assert read_all(line, 1)[0].status == 200
+        line.sendall(broken)
+        (told,) = read_all(line, 1)
+        assert told.status == (431 if broken is MANY_HEADERS else 400)
+        assert told.headers["connection"] == "close"
+        assert closed(line)
+
+
+def test_nothing_is_done_after_a_refusal_that_closes(shop: Path) -> None:
+    """Who is turned away and wanted the connection closed has asked for nothing after it."""
+    turned_away = post("/predict", BODY, Connection="close") + get("/nowhere")
+    with serving_process(shop, PLTV_MAX_IN_FLIGHT="1") as service:
+        answers = at_once(service.port, service.process.pid, [turned_away] * 8)
+        statuses = [answer.status for answer in answers if answer is not None]
+        assert sorted(statuses) == [200] + [503] * 7
+        assert not any('route="other"' in line for line in service.metrics().splitlines())
 
 
 def test_a_caller_who_leaves_harms_nobody(shop_service: ServiceProcess) -> None:
