@@ -6,14 +6,16 @@ from typing import Any
 
 import kubernetes_validate
 import pytest
+from typer.main import get_command
 
 from app.settings import Settings
 from tests.deploy.files import DEPLOY, documents, manifest, manifests
+from training.cli import app
 
 # Whose schemas are not part of Kubernetes itself.
 FOREIGN = {"Kustomization", "ServiceMonitor"}
 OWN = [m for m in manifests() if m["kind"] not in FOREIGN]
-PODS = [m for m in OWN if m["kind"] == "Deployment"]
+PODS = [m for m in OWN if m["kind"] in {"Deployment", "CronJob"}]
 
 
 def name(m: dict[str, Any]) -> str:
@@ -21,9 +23,16 @@ def name(m: dict[str, Any]) -> str:
     return f"{m['kind']}/{m['metadata']['name']}"
 
 
-def containers(deployment: dict[str, Any]) -> list[dict[str, Any]]:
+def template(m: dict[str, Any]) -> dict[str, Any]:
+    """What the pods of a Deployment or a CronJob are made after."""
+    spec = m["spec"]["jobTemplate"]["spec"] if m["kind"] == "CronJob" else m["spec"]
+    found: dict[str, Any] = spec["template"]
+    return found
+
+
+def containers(m: dict[str, Any]) -> list[dict[str, Any]]:
     """All containers of its pods."""
-    pod = deployment["spec"]["template"]["spec"]
+    pod = template(m)["spec"]
     return [*pod.get("initContainers", []), *pod["containers"]]
 
 
@@ -48,7 +57,7 @@ def test_the_kustomization_takes_every_file_but_the_examples() -> None:
     files = {path.name for path in folder.glob("*.yaml")}
     examples = {file for file in files if file.endswith(".example.yaml")}
     assert set(kustomization["resources"]) == files - examples - {"kustomization.yaml"}
-    assert len(examples) == 2
+    assert len(examples) == 3
 
 
 @pytest.mark.parametrize("m", manifests(), ids=lambda m: m["kind"])
@@ -57,15 +66,15 @@ def test_no_object_names_a_namespace(m: dict[str, Any]) -> None:
     assert "namespace" not in m.get("metadata", {})
 
 
-@pytest.mark.parametrize("deployment", PODS, ids=name)
-def test_pods_are_confined(deployment: dict[str, Any]) -> None:
+@pytest.mark.parametrize("m", PODS, ids=name)
+def test_pods_are_confined(m: dict[str, Any]) -> None:
     """No root, no capability, no writable root, no escalation, the default system calls, no token, bounded memory."""
-    pod = deployment["spec"]["template"]["spec"]
+    pod = template(m)["spec"]
     assert pod["securityContext"]["runAsNonRoot"]
     assert pod["securityContext"]["runAsUser"] == 10001
     assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
     assert pod["automountServiceAccountToken"] is False
-    for container in containers(deployment):
+    for container in containers(m):
         context = container["securityContext"]
         assert context["readOnlyRootFilesystem"]
         assert context["allowPrivilegeEscalation"] is False
@@ -141,3 +150,26 @@ def test_settings_in_the_manifests_exist_and_are_valid(monkeypatch: pytest.Monke
     for key, value in given.items():
         monkeypatch.setenv(key, value)
     assert str(Settings().deadline_ms) == given["PLTV_DEADLINE_MS"]
+
+
+def test_the_schedule_runs_a_command_that_exists() -> None:
+    """Each of its options is one of `pltv retrain`; it is let in by the policy, and never runs twice at once."""
+    job = manifest("CronJob", "pltv-retrain")
+    (container,) = containers(job)
+    command, *given = container["args"]
+    known = {opt for param in get_command(app).commands[command].params for opt in param.opts}  # type: ignore[attr-defined]
+    assert {argument.split("=")[0] for argument in given} <= known
+    assert {"--config", "--data"} <= {argument.split("=")[0] for argument in given}
+    assert job["spec"]["concurrencyPolicy"] == "Forbid"
+    policy = manifest("NetworkPolicy")["spec"]["ingress"][0]["from"][0]["podSelector"]["matchLabels"]
+    assert policy.items() <= template(job)["metadata"]["labels"].items()
+
+
+def test_the_image_of_training_is_of_the_same_user_and_has_a_compiler() -> None:
+    """What the job runs as is what the image has; models are compiled where they are trained."""
+    text = (DEPLOY / "training" / "Dockerfile").read_text(encoding="utf-8")
+    user = template(manifest("CronJob", "pltv-retrain"))["spec"]["securityContext"]
+    assert f"USER {user['runAsUser']}:{user['runAsGroup']}" in text
+    assert "gcc" in text
+    copied = {source for line in text.splitlines() if line.startswith("COPY") for source in line.split()[1:-1]}
+    assert all((DEPLOY.parent / source).exists() for source in copied)
