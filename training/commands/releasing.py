@@ -1,14 +1,15 @@
-"""`pltv promote`: which bundle is in use."""
+"""`pltv promote` and `retrain`: which bundle is in use."""
 
 from __future__ import annotations
 
+import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from training.commands.options import Bundle, Track, open_tracker, signing_key
+from training.commands.options import Bundle, Data, Track, open_tracker, signing_key
 from training.console import Bars
 
 app = typer.Typer()
@@ -59,3 +60,47 @@ def promote(
         raise typer.Exit(1)
     if tracker is not None:
         tracker.promoted(bundle)
+
+
+@app.command()
+def retrain(
+    config: Annotated[Path, typer.Option(help="Declaration with a section `training:`, config/smadex.yaml.")],
+    data: Data,
+    models: Models = Path("models"),
+    prefix: Annotated[str, typer.Option(help="Bundles are called PREFIX-YYYYMMDDTHHMMSS.")] = "retrained",
+    refresh: Annotated[
+        str | None, typer.Option(help="Command that brings new partitions into DATA; run without a shell.")
+    ] = None,
+    service: Annotated[
+        list[str] | None, typer.Option(help="URL of a service to reload; may be given more than once.")
+    ] = None,
+    keep: Annotated[int, typer.Option(min=1, help="Newest bundles of the prefix that stay.")] = 5,
+    force: Annotated[bool, typer.Option("--force", help="Train and promote whatever data and figures say.")] = False,
+    metric: Deciding = Metric.msle,
+    replicates: Annotated[int, typer.Option(min=10, help="Bootstrap replicates of the intervals.")] = 500,
+    seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap.")] = 7,
+    track: Track = False,
+) -> None:
+    """Refresh data, train, verify, promote and reload, once: for cron. The admin token is read from PLTV_TOKEN.
+
+    Exit code 0 also where the new bundle does not win, or nothing is new: the one in use stays.
+    """
+    from training.config import load
+    from training.releasing.duel import Terms
+    from training.releasing.retraining import Recipe
+    from training.releasing.retraining import retrain as run
+
+    training = load(config)[1]
+    tracker = open_tracker(track, training.tracking)
+    as_of = None if training.maturity.as_of is None else training.maturity.as_of.isoformat()
+    recipe = Recipe(config, data, models, prefix, refresh, tuple(service or ()), keep, force)
+    terms = Terms(metric.value, as_of, replicates, seed)
+    run(
+        recipe,
+        terms,
+        Bars(),
+        typer.echo,
+        key=signing_key(),
+        token=os.environ.get("PLTV_TOKEN"),
+        tracker=tracker,
+    )

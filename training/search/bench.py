@@ -107,14 +107,22 @@ class Bench:
             raise
 
     def ratio(self, built: Built, reference: Built) -> float:
-        """How many times the reference's time a row takes: the median over rounds in which both take turns."""
+        """How many times the reference's time a row takes: the median over rounds.
+
+        Both take turns row by row, so that a machine that slows down for a while slows both.
+        """
+        pairs = list(zip(built.calls, reference.calls, strict=True))
         found = []
-        for turn in range(-1, self._rounds):
-            order = (built, reference) if turn % 2 else (reference, built)
-            times = {id(one): _nanoseconds(one.calls) for one in order}
-            if turn >= 0:  # the first round warms caches
-                found.append(times[id(built)] / times[id(reference)])
-        return float(np.median(found))
+        for _ in range(self._rounds + 1):
+            ours = theirs = 0
+            for one, other in pairs:
+                started = time.perf_counter_ns()
+                one()
+                between = time.perf_counter_ns()
+                other()
+                ours, theirs = ours + between - started, theirs + time.perf_counter_ns() - between
+            found.append(ours / theirs)
+        return float(np.median(found[1:]))  # the first round warms caches
 
     def microseconds(self, built: Built) -> float:
         """Median over rounds of what one row takes."""
