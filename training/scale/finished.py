@@ -21,11 +21,18 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from app.errors import DataError
+from training.publishing.codegen import FEATURE_SOURCES
 
 T = TypeVar("T")
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-FEATURES: Final = ("app/features", "training/data", "training/samples.py", "training/scale")
+FEATURES: Final = (
+    "app/features",
+    "training/data",
+    "training/samples.py",
+    "training/scale",
+    *(f"training/publishing/{name}" for name in FEATURE_SOURCES),
+)
 """Code that rows, encodings and features depend on."""
 LEARNERS: Final = (*FEATURES, "app/inference", "training/learning", "training/config.py", "training/pipeline.py")
 """Code that models depend on as well."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 from app.errors import DataError
 from app.features.matrix import FeaturePlan
 from app.features.spec import Declaration
+from app.features.twin import LIBRARY
 from training.config import TrainingConfig
 from training.data.dataset import Dataset, Partition
 from training.data.sampling import Piece, pieces
@@ -19,6 +21,7 @@ from training.data.splits import maturity
 from training.examining import REFERENCE_ROWS
 from training.learning.boosting import Floats, Ints
 from training.learning.labels import Labels
+from training.publishing.codegen import compile_features
 from training.samples import Prepared, Sample, gate_horizon, join_samples, time_folds
 from training.scale.finished import Finished, digest
 from training.scale.fitting import FittedPlans, fit_plans, needs_encodings, ranked_inputs
@@ -117,9 +120,10 @@ class Loader:
         width = len(plan.names)
         there = [has_shard(directory, name, len(folds[name]), width) for name in names]
         missing = [p for p, known in zip(rows.pieces, there, strict=True) if not known]
-        self._workers.map(
-            build, missing, Building(self._source(as_of), by_fold, folds, directory), _counted(missing, done)
-        )
+        if missing:
+            library = compiled_twin(self._finished.directory)
+            building = Building(self._source(as_of), by_fold, folds, directory, library)
+            self._workers.map(build, missing, building, _counted(missing, done))
         X = StoredX(directory, [(name, len(fold)) for name, fold in folds.items()], width, owner=self._finished)
         # An array to all who take rows of it by slices, masks and positions.
         return Prepared(plan, cast(Floats, X), rows.labels, rows.state, rows.fold)
@@ -148,6 +152,17 @@ class Loader:
 
     def _source(self, as_of: object) -> Source:
         return Source(self._dataset, as_of, self._config.history_mask, self._config.seed)
+
+
+def compiled_twin(directory: Path) -> Path:
+    """The compiled twin of every plan, for the workers: compiled unless it is there."""
+    library = directory / LIBRARY
+    if not library.exists():
+        directory.mkdir(parents=True, exist_ok=True)
+        partial = directory / f".{os.getpid()}.{LIBRARY}"
+        compile_features(partial)
+        partial.replace(library)
+    return library
 
 
 def narrowed(X: Floats, kept: Sequence[int]) -> Floats:

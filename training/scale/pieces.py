@@ -7,13 +7,16 @@ sees the same folders.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from app.errors import BundleError
 from app.features.columns import Columns, Texts
 from app.features.matrix import FeaturePlan
+from app.features.twin import Twin
 from training.data.dataset import Dataset
 from training.data.masking import draw_mask, mask_history, take
 from training.data.sampling import Piece
@@ -134,12 +137,23 @@ class Building:
         Partition → fold of each row of its piece.
     directory : Path
         Where features go.
+    library : Path
+        The compiled twin of the plan, `features.so`; numpy answers where it is of another platform.
     """
 
     source: Source
     plans: Mapping[int, FeaturePlan]
     folds: Mapping[str, Ints]
     directory: Path
+    library: Path
+
+    def compiled(self, fold: int) -> FeaturePlan:
+        """The fold's plan, with its twin: the same bits in a fifth of the time."""
+        plan = self.plans[fold]
+        if plan.twin is None:
+            with suppress(BundleError):
+                plan.twin = Twin(self.library, plan)
+        return plan
 
 
 def build(piece: Piece, what: Building) -> int:
@@ -150,7 +164,7 @@ def build(piece: Piece, what: Building) -> int:
     for k in np.unique(fold).tolist():
         here = np.flatnonzero(fold == k)
         some = columns if len(here) == len(fold) else take(columns, what.source.dataset.layout, here)
-        X[here] = what.plans[k].transform(some)
+        X[here] = what.compiled(k).transform(some)
     write_shard(what.directory, piece.partition.name, X)
     return len(X)
 

@@ -177,3 +177,21 @@ def test_a_file_that_changed_is_read_anew(tiny: Tiny, dataset: Dataset, tmp_path
     other = Dataset(tiny.data, tiny.declaration)
     other.partitions = (touched, *other.partitions[1:])
     assert identity(other, tiny.training) != first
+
+
+def test_features_come_from_the_compiled_plan_or_else_from_numpy(dataset: Dataset, tiny: Tiny, tmp_path: Path) -> None:
+    """The twin is compiled beside the features and gives their bits; a worker on which it does not load has numpy."""
+    _, found = loaded(dataset, tiny.training, tmp_path)
+    before = np.asarray(found.X).tobytes()
+    (library,) = tmp_path.glob("*/features.so")
+    source = pieces.Source(dataset, None, tiny.training.history_mask, tiny.training.seed)
+    fresh = FeaturePlan(tiny.declaration, found.plan.user_encoder, found.plan.row_encoder, found.plan.ranks)
+    assert pieces.Building(source, {0: fresh}, {}, tmp_path, library).compiled(0).twin is not None
+    library.unlink()
+    library.write_bytes(b"of another platform")
+    for shard in tmp_path.glob("*/features-*/*.f32"):
+        shard.unlink()
+    _, again = loaded(dataset, tiny.training, tmp_path)
+    assert np.asarray(again.X).tobytes() == before
+    plain = FeaturePlan(tiny.declaration, found.plan.user_encoder, found.plan.row_encoder, found.plan.ranks)
+    assert pieces.Building(source, {0: plain}, {}, tmp_path, library).compiled(0).twin is None
