@@ -142,8 +142,6 @@ class Connection(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """A request begins. uvicorn's own part of it waits until it is known to be needed (`_asgi`)."""
-        if self.transport.is_closing():
-            raise _Stop  # whoever was told that the connection closes has asked for nothing after it
         self.url, self.headers, self.expect_100_continue = b"", [], False
         self._since, self._place, self._head_bytes = self.loop.time(), _Place.HEAD, 0
         self._begins, self._idle = True, None

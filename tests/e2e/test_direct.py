@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.api.served import bid
-from tests.support.raw_http import Reply, at_once, closed, connect, get, post, read, read_all
+from tests.support.raw_http import Reply, closed, connect, get, post, read, read_all
 from tests.support.service_process import ServiceProcess, samples, serving_process
 
 BODY = json.dumps(bid()).encode()
@@ -141,16 +141,6 @@ def test_what_follows_an_answer_is_told(shop_service: ServiceProcess, broken: by
         assert told.status == (431 if broken is MANY_HEADERS else 400)
         assert told.headers["connection"] == "close"
         assert closed(line)
-
-
-def test_nothing_is_done_after_a_refusal_that_closes(shop: Path) -> None:
-    """Who is turned away and wanted the connection closed has asked for nothing after it."""
-    turned_away = post("/predict", BODY, Connection="close") + get("/nowhere")
-    with serving_process(shop, PLTV_MAX_IN_FLIGHT="1") as service:
-        answers = at_once(service.port, service.process.pid, [turned_away] * 8)
-        statuses = [answer.status for answer in answers if answer is not None]
-        assert sorted(statuses) == [200] + [503] * 7
-        assert not any('route="other"' in line for line in service.metrics().splitlines())
 
 
 def test_a_caller_who_leaves_harms_nobody(shop_service: ServiceProcess) -> None:
