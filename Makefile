@@ -1,4 +1,4 @@
-# What people type. `make help` lists the verbs; variables: PORT, ROWS, SEED, NAME, BUNDLE, ENGINE, BASE_IMAGE, BUILD_FLAGS, PYTEST_ARGS, BENCH_ARGS, LOADTEST_ARGS, HOST, SOAK_S, FUZZ_CASES.
+# What people type. `make help` lists the verbs; variables: PORT, ROWS, SEED, NAME, BUNDLE, ENGINE, BASE_IMAGE, BUILD_FLAGS, PYTEST_ARGS, BENCH_ARGS, LOADTEST_ARGS, HOST, SOAK_S, FUZZ_CASES, DASHBOARD_PORT, NOTEBOOK_PORT.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
@@ -17,10 +17,12 @@ LOADTEST_ARGS ?=
 LOADTEST_HOST = $(if $(filter command,$(origin HOST)),$(HOST),$(filter http://% https://%,$(HOST)))
 SOAK_S ?= 900
 FUZZ_CASES ?= 50000
+DASHBOARD_PORT ?= 8501
+NOTEBOOK_PORT ?= 2718
 
 BIN := .venv/bin
 
-.PHONY: help setup serve test stress bench bench-peers loadtest lint format data train image lock clean
+.PHONY: help setup serve test stress bench bench-peers loadtest lint format data train dashboard notebook image lock clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -73,6 +75,16 @@ data: setup ## generate ROWS rows of SEED into DATA
 train: setup ## train and publish models/NAME on DATA, generating it where it is absent
 	@[ -d $(DATA) ] || $(MAKE) --no-print-directory data
 	@$(BIN)/pltv train --config config/smadex.yaml --data $(DATA) --out models/$(NAME)
+
+dashboard: ## look at bundles and rows in a browser: prices, what drives them, calibration, two bundles; DASHBOARD_PORT
+	@scripts/setup.sh dashboard
+	@scripts/serve.sh bundle
+	@ls -d data/*/*=*/ >/dev/null 2>&1 || $(BIN)/pltv generate --rows 20000 --seed 8 --start 2025-10-08 --hours 24 --out data/later
+	@exec $(BIN)/python -m training.dashboard --models models --data data --port $(DASHBOARD_PORT)
+
+notebook: ## open notebooks/ in a browser: exploration of the data, a tour of the pipeline; NOTEBOOK_PORT
+	@scripts/setup.sh notebook
+	@exec $(BIN)/marimo edit notebooks --host 127.0.0.1 --port $(NOTEBOOK_PORT) --headless --no-sandbox --skip-update-check
 
 image: ## build the service's image around one BUNDLE (ENGINE=docker, podman or buildah)
 	@[ -n "$(BUNDLE)" ] || { echo "image: models/current holds no bundle; make one (make train) or name one (BUNDLE=models/NAME)"; exit 2; }
