@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from app.errors import BundleCorrupt, BundleIncompatible
 from app.features.columns import Columns
-from app.features.history import History, read_history
+from app.features.history import History, parse_history, read_history
 from app.features.layout import Layout
 from app.features.matrix import FeaturePlan
 from app.features.objects import MOST_REMEMBERED, Memo
@@ -94,6 +94,57 @@ def test_a_wrong_type_is_an_error_and_not_a_number(plans: tuple[FeaturePlan, Fea
         request = RawRequest(NOW, {"price": "12"}, [{"shop": "a", "bid": object()}], None, HistoryState.NEW)
         with pytest.raises((TypeError, ValueError)):
             plan.transform_requests([request])
+
+
+class _Longer(list[dict[str, Any]]):
+    """A list that says it holds one more than it does."""
+
+    def __len__(self) -> int:
+        return super().__len__() + 1
+
+
+def test_a_row_that_is_lacking_is_not_read(plans: tuple[FeaturePlan, FeaturePlan]) -> None:
+    """Fewer campaigns than were counted: no answer, instead of one made of memory that nobody wrote."""
+    request = RawRequest(NOW, {}, _Longer([{"shop": "a"}]), None, HistoryState.NEW)
+    assert plans[1].twin is not None
+    assert plans[1].twin.requests.transform([request]) is None
+
+
+@pytest.mark.parametrize("hours", [0, -1, -2, -23, -24, -25, -72, -73, -168, -169, -100_001])
+@pytest.mark.parametrize("seconds", [0, 1, -1])
+def test_the_clock_runs_before_1970(plans: tuple[FeaturePlan, FeaturePlan], hours: int, seconds: int) -> None:
+    """Hours and weekdays of a negative time are rounded down, and no table is read in front of its start."""
+    history = {"hours": {f"{h:02d}": float(h) for h in range(24)}, "seen": 1_000.0}
+    now = 3600 * hours + seconds
+    obj = {"now": now, "request": {}, "campaigns": [{"shop": "a"}], "history": history, "state": "present"}
+    requests = [request_from_json(LAYOUT, obj)]
+    columns = assemble(LAYOUT, requests)
+    expected = plans[0].transform(columns).tobytes()
+    assert plans[1].transform(columns).tobytes() == expected
+    assert plans[1].transform_requests(requests)[0].tobytes() == expected
+
+
+def test_a_count_without_entries_costs_no_memory(library: Path) -> None:
+    """Of strings that nobody looks up a buffer holds the count alone: no claim, however huge, is allocated for."""
+    lookups = {**SMALL["lookups"], "shop": ["spend", "bought", "clicks", "clicked"]}
+    declaration = Declaration.from_dict({**SMALL, "lookups": lookups})
+    layout = Layout(declaration)
+    assert [name for name in layout.string_names if name not in layout.keyed_names] == ["apps"]
+    texts = "x" * 300  # so that counts take four bytes
+    packed = bytearray(parse_history(layout, {"apps": ["p"], "last_word": texts}).packed)
+    at = len(packed) - len(texts) - 2 * 4  # before the length of `last_word`; the counts of strings are the last
+    assert packed[at : at + 4] == (1 + 1).to_bytes(4, "little")
+    packed[at : at + 4] = b"\xff" * 4
+    requests = [
+        RawRequest(NOW, {"price": float(i)}, [{"shop": "a"}], history, HistoryState.PRESENT)
+        for i, history in enumerate([read_history(layout, bytes(packed)), None, None])
+    ]
+    columns = assemble(layout, requests)
+    plan = FeaturePlan.fit(declaration, columns, np.array([0.0, 1.0, 1.0]), np.array([0.0, 1.0, 2.0]))
+    expected = plan.transform(columns).tobytes()
+    plan.twin = Twin(library, plan)
+    assert plan.transform(columns).tobytes() == expected
+    assert plan.transform_requests(requests)[0].tobytes() == expected
 
 
 def test_texts_without_end_are_not_remembered_without_end() -> None:

@@ -12,7 +12,7 @@
 #include "features.h"
 
 enum { COUNT, SUM, MEAN, MAX, MIN, STD, ENTROPY, TOP_SHARE, N_STATISTICS };
-enum { N_CLOCK = 6, ENCODINGS = 3 };
+enum { N_CLOCK = 6, ENCODINGS = 3, HOURS_A_WEEK = 168 };
 
 static const double HOURS = -1.0 / 3600.0, FLOAT_MAX = 3.4028234663852886e38;
 
@@ -128,7 +128,7 @@ static double *user_line(const plan_t *p, const batch_t *b, int64_t u, int64_t *
     const double *numbers = b->numbers + u * b->numbers_stride, *parsed = b->parsed + u * (p->n_versions + p->n_months);
     const int64_t *counts = b->counts + u * p->n_segments;
     *line++ = (double)b->state[u];
-    memcpy(line, p->clock + ((int64_t)now / 3600 % 168) * N_CLOCK, N_CLOCK * sizeof *line);
+    memcpy(line, p->clock + in_cycle(hours_of(now), HOURS_A_WEEK) * N_CLOCK, N_CLOCK * sizeof *line);
     line += N_CLOCK;
     for (int64_t j = 0; j < p->n_numbers; j++) *line++ = p->number_temporal[j] == 1.0 ? age(numbers[j], now) : numbers[j];
     for (int64_t j = 0; j < p->n_versions; j++) *line++ = *parsed++;
@@ -178,7 +178,11 @@ int pltv_features(const plan_t *p, const batch_t *b) {
                                  p->n_user_lookups + ENCODINGS * p->n_user_encoded;
     int64_t n_base = n_user + p->n_row_lookups + ENCODINGS * p->n_row_encoded + p->n_campaign_numbers;
     int64_t n_features = p->n_keep + p->n_ratios + p->n_products + p->n_ranked;
-    for (int64_t i = 0; i < b->n_users * p->n_segments; i++) longest = b->counts[i] > longest ? b->counts[i] : longest;
+    for (int64_t u = 0; u < b->n_users; u++) /* counts of segments without values bound nothing: no scratch for them */
+        for (int64_t s = 0; s < p->n_numeric; s++) {
+            int64_t n = b->counts[u * p->n_segments + s];
+            longest = n > longest ? n : longest;
+        }
     size_t n_doubles = (size_t)(2 * longest + n_base + N_STATISTICS * p->n_segments);
     double *memory = malloc(n_doubles * sizeof(double) + (size_t)(p->n_segments + 1) * sizeof(int64_t));
     if (!memory) return 1;

@@ -24,6 +24,15 @@ typedef struct {
     double *x;
 } batch_t;
 
+/* The full hours at or before `now`, unix seconds: rounded down, as Python's //, before 1970 too. */
+static inline int64_t hours_of(double now) {
+    int64_t seconds = (int64_t)now;
+    return seconds / 3600 - (seconds % 3600 < 0);
+}
+
+/* The place of an hour or a day in a cycle of n, at least 0. */
+static inline int64_t in_cycle(int64_t i, int64_t n) { return (i % n + n) % n; }
+
 EXPORT int pltv_interface(void);
 
 /* numpy.add.reduceat of one segment, n >= 1. */

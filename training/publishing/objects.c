@@ -69,8 +69,8 @@ static object *user_text(const objects_t *o, const user_t *u, int64_t column) {
 }
 
 static object *lookup_key(const objects_t *o, const user_t *u, int64_t j, int64_t hours) {
-    if (o->user_lookup_clock[j] == OF_HOUR) return PyTuple_GetItem(o->hours, hours % 24);
-    if (o->user_lookup_clock[j] == OF_WEEKDAY) return PyTuple_GetItem(o->weekdays, (hours / 24 + 3) % 7);
+    if (o->user_lookup_clock[j] == OF_HOUR) return PyTuple_GetItem(o->hours, in_cycle(hours, 24));
+    if (o->user_lookup_clock[j] == OF_WEEKDAY) return PyTuple_GetItem(o->weekdays, in_cycle(hours + 72, 168) / 24);
     return get(u->request, PyTuple_GetItem(o->user_lookup_keys, j));
 }
 
@@ -145,7 +145,7 @@ static int fill_user(const plan_t *p, const objects_t *o, const user_t *u, curso
     for (int64_t j = 0; j < p->n_versions + p->n_months; j++)
         *at->parsed++ = remembered_number(o->parsed_memos, j, user_text(o, u, o->parsed_columns[j]));
     for (int64_t j = 0; j < p->n_user_lookups; j++)
-        *at->user_lookups++ = find(u, o->user_lookup_slots[j], lookup_key(o, u, j, (int64_t)now / 3600));
+        *at->user_lookups++ = find(u, o->user_lookup_slots[j], lookup_key(o, u, j, hours_of(now)));
     for (int64_t j = 0; j < p->n_user_encoded; j++) {
         int64_t row = remembered(o->user_memos, j, user_text(o, u, o->user_columns[j]), o->user_missing[j]);
         unseen[j] += row == o->user_unseen[j];
@@ -239,6 +239,7 @@ EXPORT int pltv_requests(const plan_t *p, const objects_t *o, object *requests, 
         }
     }
     forget_texts(o, &u);
+    if (status == FINE && row != n_rows) status = LEAVE; /* a row that is lacking must not be read */
     if (status == FINE && pltv_features(p, &b)) PyErr_NoMemory(), status = FAILED;
     free(memory);
     return (int)status;
