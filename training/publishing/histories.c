@@ -128,10 +128,14 @@ static int parse(parse_t *p) {
     return taken(&p->w, '}');
 }
 
+static char *kept;
+static int64_t room;
+
+/* A bundle that is replaced takes its scratch with it: called by dlclose. */
+__attribute__((destructor)) static void let_go(void) { free(kept); }
+
 /* Scratch for a text of n bytes, kept from call to call unless it is large. */
 static int prepare(parse_t *p, const history_t *h, int64_t n, char **memory) {
-    static char *kept;
-    static int64_t room;
     int64_t n_entries = n / 3 + 2, n_numbers = h->shape->n_numbers, n_places = 4 * (n_entries + FEW); /* "", at least */
     int64_t need = n_entries * (int64_t)(sizeof *p->entries + sizeof *p->inner) + 8 * n_numbers + 8 * n_places +
                    h->n_fields * (int64_t)sizeof *p->fields + n + 8;
