@@ -32,6 +32,9 @@ COMMANDS = (
     "inspect",
     "push-features",
     "recompile",
+    "promote",
+    "retrain",
+    "tune",
 )
 
 

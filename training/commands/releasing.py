@@ -28,7 +28,10 @@ class Metric(StrEnum):
 
 Deciding = Annotated[
     Metric,
-    typer.Option(help="What must be better: msle of the log answer, log_loss of p_buyer, gini or bias of the mean."),
+    typer.Option(
+        metavar="<figure>",
+        help="What must be better: msle of the log answer, log_loss of p_buyer, gini or bias of the mean.",
+    ),
 ]
 
 

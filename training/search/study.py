@@ -100,7 +100,7 @@ def search(
         with built:
             reference = _reference(study, bench, built)
             _begin(study, question)
-            ceiling = settings.ceiling_us or 2.0 * reference.us
+            ceiling = 2.0 * reference.us if settings.ceiling_us is None else settings.ceiling_us
             while (done := len(study.get_trials(deepcopy=False, states=DONE))) < settings.trials:
                 with stages.stage(f"trial {done + 1} of {settings.trials}"):
                     line = _try(study, question, bench, built, reference, ceiling, settings.error)
