@@ -135,7 +135,9 @@ class Connection(HttpToolsProtocol):
             return
         self._begins = False
         super().data_received(data)
-        if self._place is _Place.HEAD and not self._begins:  # what it began in may have held earlier requests
+        if self._place is _Place.BETWEEN:
+            self._rest()
+        elif self._place is _Place.HEAD and not self._begins:  # what it began in may have held earlier requests
             self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD:
                 self._give_up(431, f"expected at most {MAX_HEAD} bytes before the body, received more")
@@ -213,14 +215,18 @@ class Connection(HttpToolsProtocol):
             self._idle = self.loop.time()  # `sweep` closes what stays so: a timer a call would cost more than a look
 
     def pause_writing(self) -> None:
-        """The client reads slower than it is answered."""
+        """The client reads slower than it is answered: it is not read from either, or refusals would pile up."""
         super().pause_writing()
         self._stuck = self.loop.time()
+        if not self.transport.is_closing():
+            self.flow.pause_reading()
 
     def resume_writing(self) -> None:
         """It has caught up."""
         super().resume_writing()
         self._stuck = None
+        if not self.pipeline and not self.transport.is_closing():
+            self.flow.resume_reading()
 
     def send_400_response(self, msg: str) -> None:
         """What is no HTTP is told like every other error."""
@@ -250,6 +256,11 @@ class Connection(HttpToolsProtocol):
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._running = cycle  # `cycle` of the protocol is the newest, which need not be the one under way
         super()._start_asgi_task(cycle, app)
+
+    def _rest(self) -> None:
+        """Empty lines between requests are no request: they ended uvicorn's wait for one, and begin another."""
+        if self._idle is None and self.cycle is not None and self.cycle.response_complete:
+            self._idle = self.loop.time()
 
     def _is_plain(self) -> bool:
         """Whether the call whose head is here goes the short way: nothing of it may need a wait for the client."""

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import hashlib
 import json
+import socket
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.api.served import bid
+from tests.support import redis_process
 from tests.support.raw_http import Reply, closed, connect, get, post, read, read_all
 from tests.support.service_process import ServiceProcess, samples, serving_process
+from tests.support.slow_redis import slowed
 
 BODY = json.dumps(bid()).encode()
 OTHER = json.dumps({**bid(), "id": "another"}).encode()
@@ -31,6 +36,15 @@ def chunked(body: bytes) -> bytes:
     """A POST whose length is not told beforehand."""
     chunks = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (body[:7], body[7:]) if part)
     return b"POST /predict HTTP/1.1\r\nHost: pltv\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\n\r\n"
+
+
+def taken(line: socket.socket, data: bytes) -> int:
+    """How much of it can be sent before the other side no longer takes any."""
+    sent = 0
+    with contextlib.suppress(TimeoutError):
+        while sent < len(data):
+            sent += line.send(data[sent : sent + 65_536])
+    return sent
 
 
 @pytest.mark.parametrize("body", [BODY, WRONG, b"", b"null", b'{"id": "x"}'])
@@ -141,6 +155,32 @@ def test_what_follows_an_answer_is_told(shop_service: ServiceProcess, broken: by
         assert told.status == (431 if broken is MANY_HEADERS else 400)
         assert told.headers["connection"] == "close"
         assert closed(line)
+
+
+def test_who_reads_no_refusals_is_not_read_from(shop: Path) -> None:
+    """While no call is taken in, refusals that nobody reads do not pile up: the sender comes to a stop."""
+    patient: dict[str, Any] = {
+        "PLTV_REQUEST_TIMEOUT_S": "600",
+        "PLTV_REDIS_TIMEOUT_MS": "600000",
+        "PLTV_NEAR_BYTES": "0",
+    }
+    call = post("/predict", json.dumps(bid(user={"id": "somebody"})).encode())
+    with (
+        redis_process.running() as server,
+        slowed(server.port) as relay,
+        serving_process(
+            shop, PLTV_REDIS_URL=f"redis://127.0.0.1:{relay.port}/0", PLTV_MAX_IN_FLIGHT="1", **patient
+        ) as service,
+        connect(service.port) as first,
+        connect(service.port, timeout=2.0) as flood,
+    ):
+        relay.delay_s = 600.0
+        first.sendall(call)
+        while samples(service.metrics(), "pltv_in_flight")[""] == 0.0:
+            time.sleep(0.01)
+        flow = b"POST /predict HTTP/1.1\r\n\r\n" * 640_000  # more than the system keeps of unread bytes
+        assert taken(flood, flow) < len(flow)
+        assert service.client.get("/health/live").status_code == 200
 
 
 def test_a_caller_who_leaves_harms_nobody(shop_service: ServiceProcess) -> None:
