@@ -146,7 +146,8 @@ def browsing(binary: str, profile: Path) -> Iterator[Browser]:
     command = [binary, *FLAGS, *sandbox, f"--user-data-dir={profile}", "about:blank"]
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        with connect(_page(process, profile), max_size=None, proxy=None) as socket:
+        # No pings: a browser that is busy on a loaded machine answers late, and is not dead.
+        with connect(_page(process, profile), max_size=None, proxy=None, ping_interval=None) as socket:
             yield Browser(socket)
     finally:
         process.terminate()
