@@ -12,6 +12,8 @@ import pytest
 from app.inference.bundle import read_manifest, seal
 from app.inference.predictor import Predictor
 from tests.training.conftest import Tiny
+from tests.training.test_cli import run
+from training import pipeline
 from training.tracking.options import TrackingConfig
 from training.tracking.store import Tracker, TrackingError
 
@@ -91,6 +93,24 @@ def test_a_version_of_the_model_is_a_bundle_with_a_stage(tiny: Tiny, home: Path,
     assert tracker.promoted(bundles[2]) is None
     assert tracker.promoted(bundles[0]) == "1"
     assert stages() == {"one": "champion", "two": "previous"}
+
+
+def test_commands_tell_where_they_are_asked_to(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tiny: Tiny, home: Path
+) -> None:
+    """`train --track` keeps a challenger, `promote --track` makes it the champion."""
+    from mlflow.tracking import MlflowClient
+
+    monkeypatch.setattr(pipeline, "judge", lambda *_: tiny.trained.evaluation)
+    bundle = home / "models" / "told"
+    code, out, _ = run(capfd, "train", "--config", tiny.config, "--data", tiny.data, "--out", bundle, "--track")
+    assert code == 0
+    version = out.rstrip().rsplit(" ", 1)[1]
+    client = MlflowClient(tracking_uri=f"sqlite:///{home / 'mlruns' / 'mlflow.db'}")
+    assert str(client.get_model_version_by_alias("pltv", "challenger").version) == version
+    assert run(capfd, "promote", "--bundle", bundle, "--models", bundle.parent, "--track")[0] == 0
+    assert str(client.get_model_version_by_alias("pltv", "champion").version) == version
+    assert read_manifest(bundle).digest == client.get_model_version("pltv", version).tags["digest"]
 
 
 def test_nothing_is_registered_where_none_is_asked_for(tiny: Tiny) -> None:
