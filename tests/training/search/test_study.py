@@ -77,7 +77,7 @@ def test_rows_are_prepared_once_for_all_learners(tiny: Tiny, bench: Bench) -> No
 def test_a_built_ensemble_answers_as_it_will_be_served(bench: Bench, question: Question) -> None:
     """More trees cost more, both are measured, and the errors are those of the compiled answers."""
     small = question.with_values({"training.classifier.rounds": 1, "training.log_mean.rounds": 1})
-    large = question.with_values({"training.classifier.rounds": 400, "training.log_mean.rounds": 400})
+    large = question.with_values({"training.classifier.rounds": 150, "training.log_mean.rounds": 150})
     with bench.build(small) as one, bench.build(large) as other:
         assert bench.ratio(other, one) > 1.0
         assert bench.microseconds(one) > 0.0
