@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import subprocess
 from pathlib import Path
@@ -89,9 +90,10 @@ def test_what_is_no_dictionary_is_left_to_python(plans: tuple[FeaturePlan, Featu
 
 
 def test_a_wrong_type_is_an_error_and_not_a_number(plans: tuple[FeaturePlan, FeaturePlan]) -> None:
-    """What no validator lets through raises, as in Python."""
-    for plan in plans:
-        request = RawRequest(NOW, {"price": "12"}, [{"shop": "a", "bid": object()}], None, HistoryState.NEW)
+    """What no validator lets through raises, as in Python, also where a text that was never seen follows it."""
+    campaign = {"shop": "never seen", "bid": object()}
+    for plan, price in itertools.product(plans, ["12", 12.0]):
+        request = RawRequest(NOW, {"price": price, "country": "never seen"}, [campaign], None, HistoryState.NEW)
         with pytest.raises((TypeError, ValueError)):
             plan.transform_requests([request])
 

@@ -44,9 +44,10 @@ static double find(const user_t *u, int64_t slot, object *key) {
     return u->keyed[slot].n < 0 ? NAN : -INFINITY;
 }
 
-/* memos[i][text]: a dictionary that computes what it lacks (app.features.objects.Memo). */
+/* memos[i][text]: a dictionary that computes what it lacks (app.features.objects.Memo): Python code, which must not be run
+ * while an error is set. */
 static int64_t remembered(object *memos, int64_t i, object *text, int64_t missing) {
-    if (!text) return missing;
+    if (!text || PyErr_Occurred()) return missing;
     object *value = PyObject_GetItem(PyTuple_GetItem(memos, i), text);
     if (!value) return missing;
     int64_t found = PyLong_AsLongLong(value);
@@ -55,7 +56,7 @@ static int64_t remembered(object *memos, int64_t i, object *text, int64_t missin
 }
 
 static double remembered_number(object *memos, int64_t i, object *text) {
-    if (!text) return NAN;
+    if (!text || PyErr_Occurred()) return NAN;
     object *value = PyObject_GetItem(PyTuple_GetItem(memos, i), text);
     if (!value) return NAN;
     double found = PyFloat_AsDouble(value);
@@ -138,6 +139,7 @@ static int fill_user(const plan_t *p, const objects_t *o, const user_t *u, curso
     *at->state++ = (int64_t)attribute_number(o, u->raw, STATE);
     for (int64_t j = 0; j < o->n_request_numbers; j++)
         *at->numbers++ = number(get(u->request, PyTuple_GetItem(o->request_numbers, j)));
+    if (PyErr_Occurred()) return FAILED;
     for (int64_t j = 0; j < o->shape->n_numbers; j++) *at->numbers++ = float_at(history->numbers, j);
     for (int64_t j = 0; j < p->n_segments; j++) *at->counts++ = sized(history->counts, history->width, j);
     memcpy(at->values, history->values, (size_t)history->n_values * sizeof *at->values);
@@ -159,6 +161,7 @@ static int fill_row(const plan_t *p, const objects_t *o, const user_t *u, object
     if (!is_a(campaign, &PyDict_Type)) return LEAVE;
     for (int64_t j = 0; j < p->n_campaign_numbers; j++)
         *at->campaign_numbers++ = number(get(campaign, PyTuple_GetItem(o->campaign_numbers, j)));
+    if (PyErr_Occurred()) return FAILED;
     for (int64_t j = 0; j < p->n_row_lookups; j++)
         *at->row_lookups++ =
             find(u, o->row_lookup_slots[j], get(campaign, PyTuple_GetItem(o->row_lookup_keys, j)));
