@@ -18,6 +18,7 @@ Headers = Mapping[bytes, bytes]
 _GZIP: Final = 31  # zlib window bits: a gzip wrapper
 _LONG: Final = 1 << 16
 _PIECE: Final = 1 << 18
+_MOST_DIGITS: Final = 18  # of a length; Python refuses to read a number of thousands
 _PLAIN: Final = (b"", b"identity")
 
 
@@ -63,7 +64,7 @@ async def read_body(
     if encoding not in _PLAIN and encoding not in (b"gzip", b"x-gzip"):
         raise UnsupportedMedia("expected no Content-Encoding or gzip")
     length = headers.get(b"content-length", b"")
-    if length.isdigit() and int(length) > limits.sent:
+    if length.isdigit() and (len(length) > _MOST_DIGITS or int(length) > limits.sent):
         raise _too_large(limits.sent)
     body = await _receive_all(receive, limits.sent, take)
     if encoding in _PLAIN:

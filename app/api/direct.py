@@ -23,6 +23,7 @@ LONGEST: Final = 64 * 1024
 Respond = Callable[[int, bytes, bytes], None]
 """Status, header lines (each with its end), body."""
 
+_DIGITS: Final = len(str(LONGEST)) + 1
 _UNUSUAL: Final = frozenset((b"content-encoding", b"transfer-encoding", b"expect", b"upgrade"))
 _JSON_HEAD: Final = b"content-type: " + JSON + b"\r\ncontent-length: "
 _PROBLEM_HEAD: Final = b"content-type: " + problems.MEDIA_TYPE + b"\r\ncontent-length: "
@@ -51,7 +52,7 @@ class DirectPredict:
         length = -1
         for name, value in headers:
             if name == b"content-length":
-                length = int(value) if value.isdigit() else -1
+                length = int(value) if value.isdigit() and len(value) < _DIGITS else -1
             elif name == b"content-type":
                 if value != JSON:
                     return False

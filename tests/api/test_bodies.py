@@ -63,6 +63,8 @@ def test_the_limit_stops_the_reading() -> None:
     with pytest.raises(BodyTooLarge):
         read({b"content-length": b"101"})
     with pytest.raises(BodyTooLarge):
+        read({b"content-length": b"9" * 5000})
+    with pytest.raises(BodyTooLarge):
         read({b"content-length": b"5"}, b"x" * 101)
     with pytest.raises(BodyTooLarge):
         read({}, b"x" * 60, b"x" * 60, gone=True)
