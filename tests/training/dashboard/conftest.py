@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,14 @@ from tests.training.conftest import Tiny
 from training.dashboard.rows import Rows, read_rows
 from training.dashboard.scoring import Answered, Loaded, answer, load
 from training.data.dataset import Dataset
+
+
+@pytest.fixture(autouse=True)
+def own_main() -> Iterator[None]:
+    """Streamlit puts its script into `__main__`'s place, and a process that a later test spawns would run that."""
+    before = sys.modules["__main__"]
+    yield
+    sys.modules["__main__"] = before
 
 
 @dataclass(frozen=True)
