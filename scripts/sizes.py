@@ -48,7 +48,8 @@ def measure(lines: Sequence[str], users: int = USERS) -> dict[str, float]:
     layout = Layout(Declaration.from_dict(yaml.safe_load(CONFIG.read_text(encoding="utf-8"))))
     bodies = [json.loads(line) for line in lines]
     histories = [h for h in (_history(body) for body in bodies) if h]
-    packed = [parse_history(layout, history).packed for history in histories]
+    # Those that are kept have an as_of; a request need not name one.
+    packed = [parse_history(layout, {"as_of": 0, **history}).packed for history in histories]
     near_packed, near_parsed = near_entry_bytes(packed)
     sizes = {
         "bare_request_bytes": _mean([len(_compact(_bare(body))) for body in bodies]),
