@@ -7,8 +7,10 @@ import http.client
 import os
 import signal
 import socket
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,13 @@ def closed(line: socket.socket) -> bool:
         return True
 
 
+def stop(pid: int) -> None:
+    """Stop a process and wait until it stands: a signal to another processor takes effect a moment after `kill`."""
+    os.kill(pid, signal.SIGSTOP)
+    while Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "T":
+        time.sleep(0.001)
+
+
 def at_once(port: int, pid: int, requests: Sequence[bytes]) -> list[Reply | None]:
     """Answers to requests that all wait, each on a connection of its own, when the process looks for the first time."""
     with contextlib.ExitStack() as stack:
@@ -77,7 +86,7 @@ def at_once(port: int, pid: int, requests: Sequence[bytes]) -> list[Reply | None
         for line in lines:  # accepted and known to the process
             line.sendall(get("/health/live"))
             read(line)
-        os.kill(pid, signal.SIGSTOP)
+        stop(pid)
         try:
             for line, request in zip(lines, requests, strict=True):
                 line.sendall(request)
