@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
+from uuid import uuid4
 
 import dask
 from dask.callbacks import Callback
@@ -22,7 +24,7 @@ _dask: Any = dask  # typed in part only
 _Callback: Any = Callback
 
 
-class Workers(Protocol):
+class Workers(ABC):
     """Whoever works through pieces."""
 
     def map(
@@ -47,11 +49,36 @@ class Workers(Protocol):
         -------
         list
             In the order of the pieces.
+
+        Raises
+        ------
+        DataError
+            As the function raises it, or when workers elsewhere die of a piece.
         """
-        ...
+        run = uuid4().hex  # a cluster remembers keys, also those of other runs
+        keys = [f"{function.__name__}-{run}-{i}" for i in range(len(pieces))]
+        place = {key: i for i, key in enumerate(keys)}
+        answers: dict[int, Answer] = {}
+
+        def take(key: str, answer: Answer) -> None:
+            answers[place[key]] = answer
+            done(place[key])
+
+        self._work(function, dict(zip(keys, pieces, strict=True)), shared, take)
+        return [answers[i] for i in range(len(pieces))]
+
+    @abstractmethod
+    def _work(
+        self,
+        function: Callable[[T, Shared], Answer],
+        pieces: Mapping[str, T],
+        shared: Shared,
+        take: Callable[[str, Answer], None],
+    ) -> None:
+        """Call the function with every piece and hand over each answer, by the piece's key, as it comes."""
 
 
-class LocalWorkers:
+class LocalWorkers(Workers):
     """Dask's threads of this process. numpy and Arrow let go of the interpreter while they compute.
 
     Parameters
@@ -62,31 +89,28 @@ class LocalWorkers:
     def __init__(self, threads: int) -> None:
         self._threads = threads
 
-    def map(
+    def _work(
         self,
         function: Callable[[T, Shared], Answer],
-        pieces: Sequence[T],
+        pieces: Mapping[str, T],
         shared: Shared,
-        done: Callable[[int], None] = lambda _: None,
-    ) -> list[Answer]:
-        """As `Workers.map`."""
-        names = [f"{function.__name__}-{i}" for i in range(len(pieces))]
-        place = {name: i for i, name in enumerate(names)}
+        take: Callable[[str, Answer], None],
+    ) -> None:
         # Bound, not passed: Dask would look into every field of an argument for further tasks.
         tasks = [
-            _dask.delayed(partial(function, piece, shared), name=f"call-{name}", traverse=False)(dask_key_name=name)
-            for piece, name in zip(pieces, names, strict=True)
+            _dask.delayed(partial(function, piece, shared), name=f"call-{key}", traverse=False)(dask_key_name=key)
+            for key, piece in pieces.items()
         ]
 
-        def finished(key: Any, *_: object) -> None:
-            if key in place:
-                done(place[key])
+        def finished(key: Any, answer: Any, *_: object) -> None:
+            if key in pieces:
+                take(key, answer)
 
         with _Callback(posttask=finished):
-            return list(_dask.compute(*tasks, scheduler="threads", num_workers=self._threads, optimize_graph=False))
+            _dask.compute(*tasks, scheduler="threads", num_workers=self._threads, optimize_graph=False)
 
 
-class ClusterWorkers:
+class ClusterWorkers(Workers):
     """The workers of a Dask scheduler; they see the folders of data and features under the same paths.
 
     Parameters
@@ -97,31 +121,21 @@ class ClusterWorkers:
     def __init__(self, client: Any) -> None:
         self._client = client
 
-    def map(
+    def _work(
         self,
         function: Callable[[T, Shared], Answer],
-        pieces: Sequence[T],
+        pieces: Mapping[str, T],
         shared: Shared,
-        done: Callable[[int], None] = lambda _: None,
-    ) -> list[Answer]:
-        """As `Workers.map`.
-
-        Raises
-        ------
-        DataError
-            As the function raises it, or when workers die of a piece.
-        """
+        take: Callable[[str, Answer], None],
+    ) -> None:
         import distributed
 
         as_completed: Any = distributed.as_completed
         there = self._client.scatter(shared, broadcast=True, hash=False)
-        futures = [self._client.submit(function, piece, there, pure=False) for piece in pieces]
-        place = {future.key: i for i, future in enumerate(futures)}
+        futures = [self._client.submit(function, piece, there, key=key) for key, piece in pieces.items()]
         try:
             for future in as_completed(futures, loop=self._client.loop):
-                future.result()
-                done(place[future.key])
-            return list(self._client.gather(futures))
+                take(future.key, future.result())
         except (distributed.KilledWorker, CancelledError) as fault:
             raise DataError(
                 f"scheduler: expected workers that live on, received {str(fault).splitlines()[0]}"
