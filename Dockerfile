@@ -11,6 +11,7 @@ COPY pyproject.toml requirements/lock.txt ./
 RUN python3 -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" > core.txt \
  && python3 -m venv --without-pip /srv/venv \
  && python3 -m pip --python /srv/venv/bin/python install --no-cache-dir --only-binary :all: --constraint lock.txt --requirement core.txt
+COPY LICENSE NOTICE /srv/
 COPY app /srv/app
 RUN /srv/venv/bin/python -m compileall -q /srv/app
 

@@ -20,7 +20,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from app.api import documentation, problems
+from app.api import documentation, pages, problems
 from app.api.batch import ROUTE as BATCH
 from app.api.batch import PredictBatch
 from app.api.bodies import Limits
@@ -92,6 +92,9 @@ class Service(FastAPI):
             title="pltv",
             summary="Expected revenue of a mobile user, calibrated and in the order of its horizons.",
             lifespan=_lifespan,
+            docs_url=None,  # its pages load their scripts from elsewhere
+            redoc_url=None,
+            routes=pages.routes("pltv"),
             redirect_slashes=False,  # a redirect would name whatever host the caller wrote into its header
             exception_handlers={HTTPException: self._told, Exception: self._told},
         )
