@@ -1,10 +1,11 @@
-"""A compiled library and its boosters enter, the proof that they agree to the last bit leaves."""
+"""A compiled library and what defines its scores enter, the proof that they agree to the last bit leaves."""
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import lightgbm as lgb
@@ -18,21 +19,61 @@ Floats = NDArray[np.float64]
 
 N_RANDOM: Final = 2000
 N_SPLITS: Final = 500
+NEAR: Final = 1e-5  # relative: what the order of a sum in float32 may make of it
 FLOAT32_MAX: Final = float(np.finfo(np.float32).max)
 ZERO_THRESHOLD: Final = float(np.float32(1e-35))  # LightGBM's kZeroThreshold, the edge of its bin of zeros
 
 
-def certify(library: CompiledModel, boosters: Sequence[lgb.Booster], X_training: Floats, seed: int) -> dict[str, Any]:
-    """Compare a library with LightGBM, bit for bit, on training, edge and random rows.
+@dataclass(frozen=True)
+class Oracle:
+    """Who says what a library must answer.
 
-    Edge rows are training rows with one value moved onto or one float32 step beside a split's threshold, and
-    rows of zeros, negative zeros, missing values and the float32 range's ends. Infinities never reach X.
+    Parameters
+    ----------
+    name : str
+        For the message of a mismatch.
+    scores : callable
+        X (n_rows, n_features) → raw scores (n_rows, n_targets), which the library's must equal to the last bit.
+    splits : callable
+        → feature and threshold of every split, each of shape (n_splits,).
+    on_grid : bool
+        Whether it reads X as float32: what is off that grid would be another row to it.
+    near : callable, optional
+        Scores of the library that trained the trees, where those of `scores` are not its own: they may differ by
+        `NEAR` relative.
+    """
+
+    name: str
+    scores: Callable[[Floats], Floats]
+    splits: Callable[[], tuple[NDArray[np.int64], Floats]]
+    on_grid: bool = False
+    near: Callable[[Floats], Floats] | None = None
+
+
+def certify(library: CompiledModel, boosters: Sequence[lgb.Booster], X_training: Floats, seed: int) -> dict[str, Any]:
+    """Compare a library with LightGBM; arguments as of `certify_by`.
 
     Parameters
     ----------
     library : CompiledModel
     boosters : sequence of lightgbm.Booster
         In the order of its targets.
+    X_training : ndarray of shape (n_rows, n_features), float64
+    seed : int
+    """
+    return certify_by(_lightgbm(boosters), library, X_training, seed)
+
+
+def certify_by(oracle: Oracle, library: CompiledModel, X_training: Floats, seed: int) -> dict[str, Any]:
+    """Compare a library with its oracle, bit for bit, on training, edge and random rows.
+
+    Edge rows are training rows with one value moved onto or one float32 step beside a split's threshold, and
+    rows of zeros, negative zeros, missing values and the float32 range's ends. Infinities never reach X.
+
+    Parameters
+    ----------
+    oracle : Oracle
+    library : CompiledModel
     X_training : ndarray of shape (n_rows, n_features), float64
         May have no rows (recompilation): edges then start from random rows.
     seed : int
@@ -41,7 +82,8 @@ def certify(library: CompiledModel, boosters: Sequence[lgb.Booster], X_training:
     Returns
     -------
     dict
-        JSON: rows a kind, the hash of all inputs and of the library, `mismatches` and `max_abs_diff`, both 0.
+        JSON: rows a kind, the hash of all inputs and of the library, `mismatches` and `max_abs_diff`, both 0; with
+        `near` the largest relative difference from it.
 
     Raises
     ------
@@ -50,15 +92,16 @@ def certify(library: CompiledModel, boosters: Sequence[lgb.Booster], X_training:
     """
     rng = np.random.default_rng(seed)
     random = random_rows(rng, library.n_features)
+    edge = _edge_rows(rng, oracle.splits(), X_training if len(X_training) else random)
     kinds = {
         "training": np.ascontiguousarray(X_training, dtype=np.float64),
-        "edge": edge_rows(rng, boosters, X_training if len(X_training) else random),
+        "edge": edge.astype(np.float32).astype(np.float64) if oracle.on_grid else edge,
         "random": random,
     }
-    digest = hashlib.sha256()
+    digest, apart = hashlib.sha256(), 0.0
     for kind, X in kinds.items():
         digest.update(X.tobytes())
-        _compare(library, boosters, kind, X)
+        apart = max(apart, _compare(library, oracle, kind, X))
     return {
         "library_sha256": hashlib.sha256(library.path.read_bytes()).hexdigest(),
         "seed": seed,
@@ -68,7 +111,12 @@ def certify(library: CompiledModel, boosters: Sequence[lgb.Booster], X_training:
         "inputs_sha256": digest.hexdigest(),
         "mismatches": 0,
         "max_abs_diff": 0.0,
+        **({"max_relative_diff": apart} if oracle.near is not None else {}),
     }
+
+
+def _lightgbm(boosters: Sequence[lgb.Booster]) -> Oracle:
+    return Oracle("LightGBM", lambda X: lightgbm_raw(boosters, X), lambda: _splits(boosters))
 
 
 def lightgbm_raw(boosters: Sequence[lgb.Booster], X: Floats) -> Floats:
@@ -86,16 +134,20 @@ def random_rows(rng: np.random.Generator, n_features: int) -> Floats:
 
 def edge_rows(rng: np.random.Generator, boosters: Sequence[lgb.Booster], X: Floats) -> Floats:
     """Return rows at the places where compiled trees could part from LightGBM's."""
+    return _edge_rows(rng, _splits(boosters), X)
+
+
+def _edge_rows(rng: np.random.Generator, splits: tuple[NDArray[np.int64], Floats], X: Floats) -> Floats:
     n_features = X.shape[1]
     constants = np.array([0.0, -0.0, np.nan, FLOAT32_MAX, -FLOAT32_MAX])
     flat = np.repeat(constants[:, None], n_features, axis=1)
     one_missing = X[rng.integers(len(X), size=n_features)].copy()
     np.fill_diagonal(one_missing, np.nan)
-    return np.concatenate([flat, one_missing, _threshold_rows(rng, boosters, X)])
+    return np.concatenate([flat, one_missing, _threshold_rows(rng, splits, X)])
 
 
-def _threshold_rows(rng: np.random.Generator, boosters: Sequence[lgb.Booster], X: Floats) -> Floats:
-    features, thresholds = _splits(boosters)
+def _threshold_rows(rng: np.random.Generator, splits: tuple[NDArray[np.int64], Floats], X: Floats) -> Floats:
+    features, thresholds = splits[0][finite := np.abs(splits[1]) < FLOAT32_MAX], splits[1][finite]
     chosen = rng.permutation(len(features))[:N_SPLITS]
     features, at = features[chosen], thresholds[chosen]
     grid = at.astype(np.float32)
@@ -110,12 +162,11 @@ def _threshold_rows(rng: np.random.Generator, boosters: Sequence[lgb.Booster], X
 
 
 def _splits(boosters: Sequence[lgb.Booster]) -> tuple[NDArray[np.int64], Floats]:
-    """Return feature and threshold of every finite split, read from LightGBM's own text."""
+    """Return feature and threshold of every split, read from LightGBM's own text."""
     text = "\n".join(booster.model_to_string() for booster in boosters)
     features = np.array(_numbers(text, "split_feature"), dtype=np.float64).astype(np.int64)
     thresholds = np.array(_numbers(text, "threshold"), dtype=np.float64)
-    finite = np.abs(thresholds) < FLOAT32_MAX
-    return features[finite], thresholds[finite]
+    return features, thresholds
 
 
 def _numbers(text: str, name: str) -> list[float]:
@@ -123,15 +174,29 @@ def _numbers(text: str, name: str) -> list[float]:
     return [float(number) for line in lines for number in line.split()]
 
 
-def _compare(library: CompiledModel, boosters: Sequence[lgb.Booster], kind: str, X: Floats) -> None:
+def _compare(library: CompiledModel, oracle: Oracle, kind: str, X: Floats) -> float:
+    """Refuse any difference; return the largest relative one from `near`."""
     if not len(X):
-        return
-    expected, received = lightgbm_raw(boosters, X), library.predict_raw(X)
+        return 0.0
+    expected, received = oracle.scores(X), library.predict_raw(X)
     differs = expected.view(np.int64) != received.view(np.int64)
     if differs.any():
         row, target = (int(i) for i in np.argwhere(differs)[0])
         raise BundleCorrupt(
             f"{library.path.name}: {int(differs.sum())} mismatches on {kind} rows, the first at row {row}, "
-            f"target {target}: LightGBM {float(expected[row, target])!r}, "
+            f"target {target}: {oracle.name} {float(expected[row, target])!r}, "
             f"compiled {float(received[row, target])!r}"
         )
+    return _apart(library, oracle.near(X), kind, received) if oracle.near is not None else 0.0
+
+
+def _apart(library: CompiledModel, near: Floats, kind: str, received: Floats) -> float:
+    relative = np.abs(received - near) / np.maximum(np.abs(near), np.finfo(np.float32).tiny)
+    worst = float(relative.max())
+    if worst > NEAR:
+        row, target = (int(i) for i in np.unravel_index(int(relative.argmax()), relative.shape))
+        raise BundleCorrupt(
+            f"{library.path.name}: {kind} row {row}, target {target}: expected {float(near[row, target])!r} within "
+            f"{NEAR} relative, compiled {float(received[row, target])!r}"
+        )
+    return worst

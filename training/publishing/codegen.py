@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -27,6 +28,8 @@ NODES_PER_UNIT = 800  # generated code of about half an instruction cache (32 KB
 FLAGS = ("-O1", "-fPIC", "-std=gnu11", "-ffp-contract=off", "-fvisibility=hidden", "-w")
 FEATURE_SOURCES = ("features.c", "objects.c", "histories.c", "entries.c", "packing.c", "packed.c", "wire.c")
 ENSEMBLE_SOURCES = ("ensemble.c",)
+
+_LEAF = re.compile(r"result\[(\d+)\] \+= ([^;]+);")
 
 _NO_THRESHOLDS = """
 #include "header.h"
@@ -69,14 +72,28 @@ def generate(merged: Merged, directory: Path, units: int) -> None:
         tl2cgen.generate_c_code(model, dirpath=str(directory), params=parameters)
     if not (directory / "quantize.c").exists():  # tl2cgen writes none for trees without a single split
         (directory / "quantize.c").write_text(_NO_THRESHOLDS)
-    calls = ", ".join(f"predict_unit{i}" for i in range(len(list(directory.glob("tu*.c")))))
+    parts = sorted(directory.glob("tu*.c"))
+    calls = ", ".join(f"predict_unit{i}" for i in range(len(parts)))
     source, *copies = merged.targets or (0,)
+    if merged.single:
+        _add_in_float32(parts)
     (directory / "pltv.h").write_text(
         f"#define N_FEATURES {model.num_feature}\n#define BLOCK_ROWS {BLOCK_ROWS}\n#define UNITS {calls}\n"
         f"#define PARTING {_parting_unit(merged, units)}\n#define SOURCE {source}\n"
         f"#define N_COPIES {len(copies)}\n#define COPIES {', '.join(map(str, copies)) or 0}\n"
+        f"#define STRICT {int(merged.strict)}\n"
+        f"#define START {merged.start!r}\n#define DIVISOR {merged.divisor}.0\n"
     )
     (directory / "entry.c").write_text(resources.files(__package__).joinpath("entry.c").read_text())
+
+
+def _add_in_float32(parts: Sequence[Path]) -> None:
+    """Round every sum to float32: of two floats that is float32's own addition, since a double holds twice its digits.
+
+    The generator's own float32 code will not do: it prints 8 digits where 9 are needed.
+    """
+    for part in parts:
+        part.write_text(_LEAF.sub(r"result[\1] = (float)(result[\1] + (\2));", part.read_text()))
 
 
 def shares(merged: Merged, units: int) -> bool:

@@ -20,7 +20,7 @@ from app.inference.predictor import Predictor
 from app.inference.specification import EnsembleSpec, LibrarySpec
 from training.publishing.certificate import certify
 from training.publishing.codegen import build, compile_arithmetic, compile_features, generate, n_units, shares
-from training.publishing.merging import merge
+from training.publishing.merging import Merged, merge
 
 
 def compile_library(boosters: Sequence[lgb.Booster], path: Path, *, units: int | None = None) -> None:
@@ -41,9 +41,20 @@ def compile_library(boosters: Sequence[lgb.Booster], path: Path, *, units: int |
         For a booster that can not be compiled exactly, or without a C compiler.
     """
     merged = merge(boosters)
-    units = n_units(merged.model) if units is None else units
-    if not shares(merged, units):
+    if not shares(merged, n_units(merged.model) if units is None else units):
         merged = merge(boosters, share=False)
+    compile_merged(merged, path, units=units)
+
+
+def compile_merged(merged: Merged, path: Path, *, units: int | None = None) -> None:
+    """Compile trees that are ready for the code generator into one shared library; arguments as of `compile_library`.
+
+    Raises
+    ------
+    BundleError
+        Without a C compiler, or when it fails.
+    """
+    units = n_units(merged.model) if units is None else units
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".compile-") as scratch:
         directory = Path(scratch)
         generate(merged, directory, units)

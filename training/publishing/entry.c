@@ -5,9 +5,10 @@
  * on several threads do not meet. Then each unit of trees runs over the whole block while its code is hot in the
  * instruction cache. A row still meets the units in order, so its sums are LightGBM's to the last bit.
  * Targets that begin with the same trees share one sum until unit PARTING, where the others get a copy of it.
+ * Sums begin at START and are divided by DIVISOR.
  */
 #include "quantize.c" /* header.h, and threshold, th_begin, th_len: the sorted thresholds of every feature */
-#include "pltv.h"     /* N_FEATURES, BLOCK_ROWS, UNITS: predict_unit0, predict_unit1, …; PARTING, SOURCE, COPIES */
+#include "pltv.h"     /* N_FEATURES, BLOCK_ROWS, UNITS: predict_unit0, …; PARTING, SOURCE, COPIES; STRICT, START, DIVISOR */
 
 #define EXPORT __attribute__((visibility("default")))
 
@@ -18,16 +19,19 @@ static const int copies[] = {COPIES}; /* targets; the first N_COPIES count */
 EXPORT const int32_t pltv_n_features = N_FEATURES;
 EXPORT const int32_t pltv_n_targets = N_TARGET;
 
-/* Twice the number of thresholds below x: at most 2i exactly where x <= threshold[i]. Branch-free halving, as
- * every branch of a search is a coin toss to the predictor. */
+/* Trees compare bins with 2i where they mean threshold[i]. STRICT, x < threshold[i]: the bin is below 2i exactly there;
+ * it is even, so that it is never -1, which means missing. Otherwise x <= threshold[i]: it is at most 2i exactly there. */
+#define PASSED(threshold, x) (STRICT ? (threshold) <= (x) : (threshold) < (x))
+
+/* Branch-free halving, as every branch of a search is a coin toss to the predictor. */
 static int bin(double x, int feature) {
   const double *first = threshold + th_begin[feature], *at = first;
   for (int n = th_len[feature]; n > 0;) {
     int half = (n + 1) >> 1;
-    at += half & -(at[half - 1] < x);
+    at += half & -PASSED(at[half - 1], x);
     n -= half;
   }
-  return 2 * (int)(at - first);
+  return 2 * ((int)(at - first) - STRICT);
 }
 
 static void bin_row(const double *x, union Entry *row) {
@@ -63,7 +67,7 @@ EXPORT int pltv_predict(const double *X, size_t n_rows, double *out) {
   size_t block = n_rows < BLOCK_ROWS ? n_rows : BLOCK_ROWS;
   union Entry *rows = malloc((block ? block : 1) * N_FEATURES * sizeof *rows);
   if (!rows) return 1;
-  memset(out, 0, n_rows * N_TARGET * sizeof *out);
+  for (size_t i = 0; i < n_rows * N_TARGET; ++i) out[i] = START;
   for (size_t start = 0; start < n_rows; start += block) {
     size_t n = n_rows - start < block ? n_rows - start : block;
     bin_row(X + start * N_FEATURES, rows);
@@ -74,5 +78,6 @@ EXPORT int pltv_predict(const double *X, size_t n_rows, double *out) {
     run_units(PARTING, sizeof units / sizeof *units, rows, n, out + start * N_TARGET);
   }
   free(rows);
+  for (size_t i = 0; i < n_rows * N_TARGET; ++i) out[i] /= DIVISOR; /* nothing where it is 1.0 */
   return 0;
 }

@@ -57,12 +57,24 @@ class Merged:
         The first tree after which those targets differ; all before it that are not shared belong to other targets.
     targets : tuple of int
         The targets that share, none or at least two.
+    strict : bool
+        Whether a row goes left where x < threshold, otherwise where x ≤ threshold.
+    single : bool
+        Whether every sum is rounded to float32 after each tree.
+    start : float
+        What every sum starts from.
+    divisor : int
+        What every sum is divided by.
     """
 
     model: treelite.Model
     shared: int
     parting: int
     targets: tuple[int, ...]
+    strict: bool = False
+    single: bool = False
+    start: float = 0.0
+    divisor: int = 1
 
 
 def merge(boosters: Sequence[lgb.Booster], *, share: bool = True) -> Merged:
