@@ -83,6 +83,8 @@ def concatenate(batches: Sequence[Columns]) -> Columns:
     """
     if len({b.segment_major for b in batches}) != 1:
         raise ValueError(f"concatenate: expected one order of values, received {len(batches)} batches of several")
+    if len(batches) == 1:
+        return batches[0]
     shifts = accumulate((b.n_users for b in batches), initial=0)
     return Columns(
         owner=np.concatenate([b.owner + shift for b, shift in zip(batches, shifts, strict=False)]),
