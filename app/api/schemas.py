@@ -18,18 +18,18 @@ from app.features.spec import Field as Column
 
 YEAR_2100: Final = 4_102_444_800
 MAX_CAMPAIGNS: Final = 64
-_INT32: Final = 2**31 - 1
+INT32: Final = 2**31 - 1
 
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Text = Annotated[str, Field(strict=True)]
-Integer = Annotated[int, Field(strict=True, ge=-_INT32, le=_INT32)]
-Milliseconds = Annotated[int, Field(strict=True, ge=0, le=_INT32)]
+Integer = Annotated[int, Field(strict=True, ge=-INT32, le=INT32)]
+Milliseconds = Annotated[int, Field(strict=True, ge=0, le=INT32)]
 Instant = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=0, le=YEAR_2100, description="unix seconds")]
 
-_Tree = dict[str, Any]  # name → type, or a tree of its own
+Tree = dict[str, Any]  # name → type, or a tree of its own
 
 # What the service itself reads of a BidRequest, whatever the declaration says.
-_FIXED: Final[Mapping[str, Any]] = {
+FIXED: Final[Mapping[str, Any]] = {
     "tmax": Milliseconds,
     "device.os": Text,
     "device.osv": Text,
@@ -70,7 +70,7 @@ def request_model(declaration: Declaration, max_campaigns: int = MAX_CAMPAIGNS) 
     type of BaseModel
         Attributes `id`, `imp`, `ext`, and `device`, `user`, `regs`, `tmax` or None; their values are dictionaries.
     """
-    tree = _tree(declaration)
+    tree = request_tree(declaration)
     campaigns = Annotated[list[Any], Field(min_length=1, max_length=max_campaigns)]
     ext = _typed("Ext", tree.pop("ext") | {"campaigns": campaigns}, required=("campaigns",))
     impression = _typed("Impression", {"id": Text}, required=("id",))
@@ -97,8 +97,7 @@ def campaigns_model(declaration: Declaration) -> TypeAdapter[list[dict[str, Any]
 
 
 def _campaign(declaration: Declaration) -> Any:
-    fields = {column.name: _column(column) for column in declaration.scope("campaign")}
-    return _typed("Campaign", {"id": Text, **fields}, required=("id",))
+    return _typed("Campaign", campaign_tree(declaration), required=("id",))
 
 
 def user_model(declaration: Declaration) -> TypeAdapter[dict[str, Any]]:
@@ -116,32 +115,37 @@ def field_names(declaration: Declaration) -> frozenset[str]:
     """Every word that a dotted path in an error may hold; what is not among them came from the caller."""
     words = {"id", "imp", "campaigns", "users", "requests", "history", "as_of", *_IDENTITY}
     wires = [column.wire for column in declaration.scope("request") if column.wire]
-    words.update(word for path in (*_FIXED, *wires) for word in path.split("."))
+    words.update(word for path in (*FIXED, *wires) for word in path.split("."))
     return frozenset(words | {column.name for column in declaration.fields})
 
 
 _IDENTITY: Final = {"ifa": Text, "user_id": Text}
 
 
-def _tree(declaration: Declaration) -> _Tree:
-    """The optional parts of a BidRequest as nested dictionaries of types."""
-    tree: _Tree = {}
+def request_tree(declaration: Declaration) -> Tree:
+    """The parts of a BidRequest as nested dictionaries of types, but for `id`, `imp` and `ext.campaigns`."""
+    tree: Tree = {}
     for column in declaration.scope("request"):
         _plant(tree, column.wire or column.name, _column(column))
-    for path, kind in _FIXED.items():
+    for path, kind in FIXED.items():
         _plant(tree, path, kind)
     _plant(tree, "user.ext.history", _typed("History", _history(declaration)))
     return tree
 
 
-def _plant(tree: _Tree, path: str, kind: Any) -> None:
+def campaign_tree(declaration: Declaration) -> Tree:
+    """The types of a campaign's fields; `id` is required."""
+    return {"id": Text, **{column.name: _column(column) for column in declaration.scope("campaign")}}
+
+
+def _plant(tree: Tree, path: str, kind: Any) -> None:
     *parents, leaf = path.split(".")
     for parent in parents:
         tree = tree.setdefault(parent, {})
     tree[leaf] = kind
 
 
-def _history(declaration: Declaration) -> _Tree:
+def _history(declaration: Declaration) -> Tree:
     return {**{column.name: _column(column) for column in declaration.scope("user")}, "as_of": Instant}
 
 
@@ -166,7 +170,7 @@ def _type(name: str, kind: Any) -> Any:
     return _typed(name, kind) if isinstance(kind, dict) else kind
 
 
-def _typed(name: str, fields: _Tree, required: tuple[str, ...] = ()) -> Any:
+def _typed(name: str, fields: Tree, required: tuple[str, ...] = ()) -> Any:
     """A TypedDict whose fields may be absent or null, but for the required."""
     types = {
         key: Required[kind] if key in required else _type(f"{name}{key.title()}", kind) | None

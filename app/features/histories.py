@@ -72,12 +72,19 @@ class HistoryTwin:
     layout : Layout
     shape : HistoryShape
         Of the layout.
+
+    Attributes
+    ----------
+    dll : ctypes.PyDLL
+        The library as it is called with the interpreter lock held; loaded as long as this object.
+    address : int
+        Of the structure that describes the layout to it, which lives as long.
     """
 
     def __init__(self, library: Library, layout: Layout, shape: HistoryShape) -> None:
         self._library, self._shape = library, shape
         # With the interpreter lock held: it makes Python objects.
-        dll = ctypes.PyDLL(None, handle=library.dll._handle)
+        self.dll = dll = ctypes.PyDLL(None, handle=library.dll._handle)
         self._parse: Any = dll.pltv_history
         self._parse.restype = ctypes.py_object
         self._parse.argtypes = (ctypes.c_void_p, ctypes.py_object, ctypes.py_object, ctypes.py_object)
@@ -90,10 +97,10 @@ class HistoryTwin:
         self._histories = _Histories(
             shape.address, *sizes, names, *(self._tables[name].ctypes.data for name in _TABLES)
         )
-        self._address = ctypes.addressof(self._histories)
+        self.address = ctypes.addressof(self._histories)
         learn: Any = dll.pltv_history_names
         learn.argtypes, learn.restype = (ctypes.c_void_p,), None
-        learn(self._address)
+        learn(self.address)
 
     def take(self, body: bytes, path: Path, stand_in: bytes) -> tuple[bytes, History] | None:
         """Take the history out of a JSON body.
@@ -112,12 +119,12 @@ class HistoryTwin:
             What is left of the body, which is valid JSON exactly where the body is; None where the history is not
             plainly valid, or there is none: then the whole body has to be validated.
         """
-        found = self._parse(self._address, body, path, stand_in)
+        found = self._parse(self.address, body, path, stand_in)
         return None if found is None else (found[0], History(found[1], found[2], found[3]))
 
     def sound(self, packed: bytes) -> bool:
         """Whether a buffer is a packed history of this layout, its numbers and texts included."""
-        return bool(self._sound(self._address, packed, self._room.ctypes.data))
+        return bool(self._sound(self.address, packed, self._room.ctypes.data))
 
 
 def _names(layout: Layout) -> list[str]:

@@ -110,8 +110,7 @@ static int64_t field_of(const history_t *h, text_t name) {
     return field;
 }
 
-/* The history's own object. A field that comes twice is left to Python. */
-static int parse(parse_t *p) {
+int history_object(parse_t *p) {
     text_t name;
     if (!taken(&p->w, '{')) return 0;
     if (taken(&p->w, '}')) return 1;
@@ -134,8 +133,7 @@ static int64_t room;
 /* A bundle that is replaced takes its scratch with it: called by dlclose. */
 __attribute__((destructor)) static void let_go(void) { free(kept); }
 
-/* Scratch for a text of n bytes, kept from call to call unless it is large. */
-static int prepare(parse_t *p, const history_t *h, int64_t n, char **memory) {
+int history_prepare(parse_t *p, const history_t *h, int64_t n, char **memory) {
     int64_t n_entries = n / 3 + 2, n_numbers = h->shape->n_numbers, n_places = 4 * (n_entries + FEW); /* "", at least */
     int64_t need = n_entries * (int64_t)(sizeof *p->entries + sizeof *p->inner) + 8 * n_numbers + 8 * n_places +
                    h->n_fields * (int64_t)sizeof *p->fields + n + 8;
@@ -182,7 +180,7 @@ static int locate(parse_t *p, object *steps, ssize step, span_t *span) {
             if (!locate(p, steps, step + 1, span)) return 0;
         } else {
             span->start = w->at;
-            if (!parse(p)) return 0;
+            if (!history_object(p)) return 0;
             span->end = w->at;
         }
     } while (taken(w, ','));
@@ -225,7 +223,7 @@ EXPORT object *pltv_history(const history_t *h, object *body, object *steps, obj
     span_t span = {NULL, NULL};
     char *large;
     object *found = NULL;
-    if (!prepare(&p, h, length, &large)) return PyErr_NoMemory();
+    if (!history_prepare(&p, h, length, &large)) return PyErr_NoMemory();
     if (locate(&p, steps, 0, &span) && span.end) found = answer(&p, without(bytes, length, span, stand_in));
     free(large);
     if (found || PyErr_Occurred()) return found;

@@ -52,6 +52,13 @@ uint64_t mark_of(text_t key);
 /* The entry of a key in the map that began at `first`; a new one at the end where it has none. NULL: left to Python. */
 entry_t *entry_of(parse_t *p, int64_t first, int level, text_t key);
 
+/* Scratch for a text of n bytes, kept from call to call unless it is large: then `memory` is to be freed. 0 where there is
+ * none to be had. */
+int history_prepare(parse_t *p, const history_t *h, int64_t n, char **memory);
+
+/* Parse a history's own object. A field that comes twice is left to Python. */
+int history_object(parse_t *p);
+
 /* What was parsed, packed, as a new bytes object. */
 object *packed(const parse_t *p);
 

@@ -9,6 +9,7 @@ typedef intptr_t ssize;
 extern object _Py_NoneStruct, _Py_TrueStruct, _Py_FalseStruct, PyDict_Type;
 extern object *PyDict_GetItemWithError(object *, object *), *PyObject_GetItem(object *, object *);
 extern object *PyObject_GetAttr(object *, object *), *PyObject_Type(object *);
+extern object *PyDict_New(void), *PyList_New(ssize), *PyFloat_FromDouble(double);
 extern object *PyList_GetItem(object *, ssize), *PyTuple_GetItem(object *, ssize), *PyTuple_New(ssize);
 extern object *PyBytes_FromStringAndSize(const char *, ssize), *PyUnicode_FromStringAndSize(const char *, ssize);
 extern object *PyLong_FromLongLong(long long), *PyErr_Occurred(void), *PyErr_NoMemory(void);
@@ -17,7 +18,8 @@ extern char *PyBytes_AsString(object *);
 extern ssize PyList_Size(object *), PyTuple_Size(object *), PyBytes_Size(object *);
 extern double PyFloat_AsDouble(object *), PyOS_string_to_double(const char *, char **, object *);
 extern long long PyLong_AsLongLong(object *);
-extern int PyTuple_SetItem(object *, ssize, object *);
+extern int PyTuple_SetItem(object *, ssize, object *), PyDict_SetItem(object *, object *, object *);
+extern int PyList_Append(object *, object *);
 extern void PyErr_Clear(void), Py_IncRef(object *), Py_DecRef(object *);
 
 #define NONE (&_Py_NoneStruct)
