@@ -5,8 +5,8 @@ differently from LightGBM; how much that is worth is for the held-out day to say
 
 - The elastic net sees features winsorised at their quantiles and filled with their median where missing. Standardising
   is folded into its coefficients: it is served as intercept + Σ_j c_j · x_j over the coefficients that are not 0.
-- The forest [scikit-learn] and XGBoost send a missing value the way that training found better. Both work in float32
-  inside; XGBoost's sum is of floats too, so its compiled library is the definition of what it predicts.
+- The forest [scikit-learn] and XGBoost send a missing value the way that training found better. What they predict, in
+  training too, is defined by their plain trees (`training.learning.tree_sums`): what is compiled and served.
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ from sklearn.ensemble import RandomForestRegressor
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import ElasticNet
 
-from training.learning.boosting import Floats, Ints, Mask, Runtime
+from training.learning.boosting import BLOCK_ROWS, Floats, Ints, Mask, Runtime
 from training.learning.options import BasesConfig, BoosterConfig, ForestConfig, LinearConfig
+from training.learning.tree_sums import TreeSum
 
 WINSOR = (0.005, 0.995)
 """Quantiles at which a feature is cut for the linear model: one user's millions are not a hundred users' hundreds."""
 
-N_BASES = 3
+LINEAR, FOREST, XGBOOST = "linear", "forest", "xgboost"
 
 
 @dataclass(frozen=True)
@@ -49,35 +50,62 @@ class Linear:
     intercept: float
 
     def predict(self, X: Floats) -> Floats:
-        """Scores of X, (n, n_features) with missing as NaN; shape (n,)."""
-        x = np.clip(X[:, self.columns], self.lo, self.hi)
-        filled = np.where(np.isnan(x), self.fill, x)
-        # einsum, not a matrix product: a row's bits must not depend on the batch that it rides in.
-        return np.asarray(self.intercept + np.einsum("nk,k->n", filled, self.coefficient))
+        """Scores of X, (n, n_features) with missing as NaN; shape (n,).
+
+        Added up from the intercept on, in the order of the features: a row's bits depend neither on the batch that it
+        rides in nor on how a library unrolls a product.
+        """
+        total = np.full(len(X), self.intercept)
+        terms = (self.columns.tolist(), self.coefficient, self.lo, self.hi, self.fill)
+        for column, coefficient, lo, hi, fill in zip(*terms, strict=True):
+            x = X[:, column]
+            cut = np.where(x < lo, lo, np.where(x > hi, hi, x))
+            total += coefficient * np.where(np.isnan(x), fill, cut)
+        return total
+
+
+@dataclass(frozen=True)
+class Base:
+    """A base learner: what defines its scores, and what grew it.
+
+    Parameters
+    ----------
+    name : str
+        `linear`, `forest` or `xgboost`.
+    model : Linear or TreeSum
+    grown : RandomForestRegressor or xgboost.Booster, optional
+        The other library's own object, for the certificate.
+    """
+
+    name: str
+    model: Linear | TreeSum
+    grown: RandomForestRegressor | xgb.Booster | None = None
+
+    def scores(self, X: Floats) -> Floats:
+        """What the library that grew it predicts, shape (n,): on one thread, where its order of summation is fixed."""
+        if isinstance(self.grown, RandomForestRegressor):
+            return np.asarray(self.grown.set_params(n_jobs=1).predict(X), dtype=np.float64)
+        if isinstance(self.grown, xgb.Booster):
+            margin = self.grown.predict(xgb.DMatrix(X, missing=np.nan, nthread=1), output_margin=True)
+            return np.asarray(margin, dtype=np.float64)
+        return self.model.predict(X)
 
 
 @dataclass(frozen=True)
 class Bases:
-    """The three base learners, fitted on all rows that may be seen.
+    """The base learners that are configured, fitted on all rows that may be seen: linear, forest, XGBoost."""
 
-    Parameters
-    ----------
-    linear : Linear
-    forest : RandomForestRegressor
-    boosted : xgboost.Booster
-    threads : int
-    """
+    learners: tuple[Base, ...]
 
-    linear: Linear
-    forest: RandomForestRegressor
-    boosted: xgb.Booster
-    threads: int
+    def predict(self, X: Floats, places: Ints | None = None) -> Floats:
+        """Scores of all rows of X, or of some, shape (n, n_learners); a block at a time, since X may lie on disk."""
+        places = np.arange(len(X)) if places is None else places
+        blocks = [places[i : i + BLOCK_ROWS] for i in range(0, len(places), BLOCK_ROWS)]
+        scores = [self._score(X[block]) for block in blocks]
+        return np.concatenate(scores) if scores else np.empty((0, len(self.learners)))
 
-    def predict(self, X: Floats) -> Floats:
-        """Scores of X, shape (n, 3): elastic net, forest (the mean of its trees), XGBoost (its margin)."""
-        forest = np.asarray(self.forest.predict(X), dtype=np.float64)
-        boosted = self.boosted.predict(xgb.DMatrix(X, missing=np.nan, nthread=self.threads), output_margin=True)
-        return np.column_stack([self.linear.predict(X), forest, boosted.astype(np.float64)])
+    def _score(self, X: Floats) -> Floats:
+        return np.column_stack([base.model.predict(X) for base in self.learners])
 
 
 def fit_bases(X: Floats, target: Floats, rows: Mask, config: BasesConfig, runtime: Runtime) -> Bases:
@@ -88,26 +116,39 @@ def fit_bases(X: Floats, target: Floats, rows: Mask, config: BasesConfig, runtim
     X : ndarray of shape (n, n_features)
         On the float32 grid, missing as NaN.
     target : ndarray of shape (n,)
-        Read where `rows` holds: log1p of revenue, say.
+        Read where `rows` holds: log1p of revenue, say. Not mature, it is NaN, and the row is left out.
     rows : ndarray of shape (n,), bool
-        Rows that may be seen.
+        Rows that may be seen; of more than `config.rows`, so many evenly over them.
     config : BasesConfig
     runtime : Runtime
     """
-    seen, y = X[rows], target[rows]
-    forest = _fit_forest(seen, y, config.forest, runtime)
-    return Bases(
-        fit_linear(seen, y, config.linear), forest, _fit_boosted(seen, y, config.boosted, runtime), runtime.threads
-    )
+    chosen = np.flatnonzero(rows & np.isfinite(target))
+    if len(chosen) > config.rows:
+        chosen = chosen[np.linspace(0, len(chosen) - 1, config.rows).astype(np.int64)]
+    seen, y = X[chosen], target[chosen]
+    found: list[Base] = []
+    if config.linear is not None:
+        found.append(Base(LINEAR, fit_linear(seen, y, config.linear)))
+    if config.forest is not None:
+        forest = _fit_forest(seen, y, config.forest, runtime)
+        found.append(Base(FOREST, TreeSum.of_forest(forest), forest))
+    if config.xgboost is not None:
+        booster = _fit_xgboost(seen, y, config.xgboost, runtime)
+        found.append(Base(XGBOOST, TreeSum.of_xgboost(booster), booster))
+    return Bases(tuple(found))
 
 
 def bases_out_of_fold(
     X: Floats, target: Floats, rows: Mask, fold: Ints, config: BasesConfig, runtime: Runtime
 ) -> Floats:
-    """Score every row by base learners that did not see its fold; arguments as of `fit_bases`, shape (n, 3)."""
-    scores = np.empty((len(X), N_BASES))
+    """Score every row by learners that did not see its fold; arguments as of `fit_bases`, shape (n, n_learners)."""
+    parts = []
     for k in np.unique(fold).tolist():
-        scores[fold == k] = fit_bases(X, target, rows & (fold != k), config, runtime).predict(X[fold == k])
+        places = np.flatnonzero(fold == k)
+        parts.append((places, fit_bases(X, target, rows & (fold != k), config, runtime).predict(X, places)))
+    scores = np.empty((len(fold), parts[0][1].shape[1]))
+    for places, part in parts:
+        scores[places] = part
     return scores
 
 
@@ -150,7 +191,7 @@ def _fit_forest(X: Floats, target: Floats, config: ForestConfig, runtime: Runtim
     return forest.fit(X, target)
 
 
-def _fit_boosted(X: Floats, target: Floats, config: BoosterConfig, runtime: Runtime) -> xgb.Booster:
+def _fit_xgboost(X: Floats, target: Floats, config: BoosterConfig, runtime: Runtime) -> xgb.Booster:
     parameters = {
         "objective": "reg:squarederror",
         "tree_method": "hist",

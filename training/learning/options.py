@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Share = Annotated[float, Field(gt=0.0, lt=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
@@ -136,15 +136,26 @@ class LinearConfig(Section):
 class ForestConfig(Section):
     """A random forest: trees, leaves a tree, the fewest rows of a leaf, and the share of features a split may see."""
 
-    trees: Count = 50
-    leaves: Annotated[int, Field(ge=2)] = 16
+    trees: Count = 20
+    leaves: Annotated[int, Field(ge=2)] = 8
     min_leaf: Count = 20
     feature_fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 0.33
 
 
 class BasesConfig(Section):
-    """Base learners of another kind beside the boosters: an elastic net, a random forest, and XGBoost."""
+    """Base learners of another kind, whose scores the meta-learner reads too: `training.learning.bases`.
 
-    linear: LinearConfig = LinearConfig()
-    forest: ForestConfig = ForestConfig()
-    boosted: BoosterConfig = BoosterConfig(rounds=60, leaves=6, learning_rate=0.1, min_leaf=20)
+    Each learns log1p revenue of all rows; null leaves one out. They are fitted on at most `rows` rows, evenly over
+    time. Small, since trees cost microseconds online.
+    """
+
+    linear: LinearConfig | None = LinearConfig()
+    forest: ForestConfig | None = ForestConfig()
+    xgboost: BoosterConfig | None = BoosterConfig(rounds=30, leaves=6, learning_rate=0.15, min_leaf=20)
+    rows: Count = 200_000
+
+    @model_validator(mode="after")
+    def _any(self) -> BasesConfig:
+        if self.linear is None and self.forest is None and self.xgboost is None:
+            raise ValueError("linear, forest or xgboost must be there")
+        return self

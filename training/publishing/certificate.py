@@ -19,7 +19,6 @@ Floats = NDArray[np.float64]
 
 N_RANDOM: Final = 2000
 N_SPLITS: Final = 500
-NEAR: Final = 1e-5  # relative: what the order of a sum in float32 may make of it
 FLOAT32_MAX: Final = float(np.finfo(np.float32).max)
 ZERO_THRESHOLD: Final = float(np.float32(1e-35))  # LightGBM's kZeroThreshold, the edge of its bin of zeros
 
@@ -39,8 +38,9 @@ class Oracle:
     on_grid : bool
         Whether it reads X as float32: what is off that grid would be another row to it.
     near : callable, optional
-        Scores of the library that trained the trees, where those of `scores` are not its own: they may differ by
-        `NEAR` relative.
+        Scores of the library that trained the model, where those of `scores` are not its own.
+    within : float
+        By how much these may differ, relative.
     """
 
     name: str
@@ -48,6 +48,7 @@ class Oracle:
     splits: Callable[[], tuple[NDArray[np.int64], Floats]]
     on_grid: bool = False
     near: Callable[[Floats], Floats] | None = None
+    within: float = 0.0
 
 
 def certify(library: CompiledModel, boosters: Sequence[lgb.Booster], X_training: Floats, seed: int) -> dict[str, Any]:
@@ -187,16 +188,19 @@ def _compare(library: CompiledModel, oracle: Oracle, kind: str, X: Floats) -> fl
             f"target {target}: {oracle.name} {float(expected[row, target])!r}, "
             f"compiled {float(received[row, target])!r}"
         )
-    return _apart(library, oracle.near(X), kind, received) if oracle.near is not None else 0.0
+    return _apart(library, oracle, kind, X, received)
 
 
-def _apart(library: CompiledModel, near: Floats, kind: str, received: Floats) -> float:
+def _apart(library: CompiledModel, oracle: Oracle, kind: str, X: Floats, received: Floats) -> float:
+    if oracle.near is None:
+        return 0.0
+    near = oracle.near(X)
     relative = np.abs(received - near) / np.maximum(np.abs(near), np.finfo(np.float32).tiny)
     worst = float(relative.max())
-    if worst > NEAR:
+    if worst > oracle.within:
         row, target = (int(i) for i in np.unravel_index(int(relative.argmax()), relative.shape))
         raise BundleCorrupt(
             f"{library.path.name}: {kind} row {row}, target {target}: expected {float(near[row, target])!r} within "
-            f"{NEAR} relative, compiled {float(received[row, target])!r}"
+            f"{oracle.within} relative, compiled {float(received[row, target])!r}"
         )
     return worst

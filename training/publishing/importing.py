@@ -8,6 +8,7 @@ score last. Thresholds and leaves are doubles in any case, which hold a float32 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from treelite.model_builder import Metadata, ModelBuilder, PostProcessorFunc, TreeAnnotation
 
@@ -15,6 +16,8 @@ from training.learning.boosting import Floats
 from training.learning.tree_sums import LEAF, Tree, TreeSum
 from training.publishing.certificate import Oracle
 from training.publishing.merging import Merged
+
+SINGLE_WITHIN: Final = 1e-5  # relative: what another order of the sum may make of it
 
 
 def imported(trees: TreeSum) -> Merged:
@@ -62,6 +65,20 @@ def oracle_of(trees: TreeSum, near: Callable[[Floats], Floats] | None = None) ->
     ----------
     trees : TreeSum
     near : callable, optional
-        X → scores (n_rows, 1) of the library that grew the trees: to be within `certificate.NEAR` of.
+        X → scores (n_rows,) of the library that grew the trees: the same bits, or for sums in float32, whose order is
+        not promised, within `SINGLE_WITHIN`.
     """
-    return Oracle("the trees", lambda X: trees.predict(X)[:, None], trees.splits, on_grid=True, near=near)
+
+    def column(X: Floats) -> Floats:
+        assert near is not None
+        return near(X)[:, None]
+
+    within = SINGLE_WITHIN if trees.single else 0.0
+    return Oracle(
+        "the trees",
+        lambda X: trees.predict(X)[:, None],
+        trees.splits,
+        on_grid=True,
+        near=None if near is None else column,
+        within=within,
+    )

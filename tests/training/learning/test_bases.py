@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import treelite
 import xgboost as xgb
+from pydantic import ValidationError
+from sklearn.ensemble import RandomForestRegressor
 from sklearn.linear_model import ElasticNet
 
 from training.learning.bases import Bases, bases_out_of_fold, fit_bases, fit_linear
@@ -17,7 +18,7 @@ CONFIG = BasesConfig.model_validate(
     {
         "linear": {"alpha": 0.02},
         "forest": {"trees": 20},
-        "boosted": {"rounds": 30, "leaves": 5, "learning_rate": 0.15, "min_leaf": 20},
+        "xgboost": {"rounds": 30, "leaves": 5, "learning_rate": 0.15, "min_leaf": 20},
     }
 )
 RUNTIME = Runtime(3, 1)
@@ -85,24 +86,49 @@ def test_every_base_finds_the_target(bases: Bases) -> None:
         assert np.corrcoef(column, target)[0, 1] > 0.75
 
 
-def test_forest_and_xgboost_compile_to_the_same_scores(bases: Bases) -> None:
-    """treelite gives the forest's mean to rounding in the last bit and XGBoost's margin within 1e-5, NaN included."""
+def test_every_base_is_what_its_library_predicts(bases: Bases) -> None:
+    """scikit-learn's forest on one thread and XGBoost's margin, NaN included, in every bit."""
     X, _ = market()
     scores = bases.predict(X)
-    forest = treelite.gtil.predict(treelite.sklearn.import_model(bases.forest), X).ravel()
-    np.testing.assert_allclose(forest, scores[:, 1], rtol=1e-14)
-    model = treelite.frontend.from_xgboost_json(bases.boosted.save_raw("json").decode())
-    boosted = treelite.gtil.predict(model, X.astype(np.float32), pred_margin=True).ravel()
-    np.testing.assert_allclose(boosted, scores[:, 2], rtol=1e-5, atol=1e-6)
+    assert [base.name for base in bases.learners] == ["linear", "forest", "xgboost"]
+    for base, column in zip(bases.learners, scores.T, strict=True):
+        np.testing.assert_array_equal(base.scores(X), column)
+
+
+def test_one_that_is_not_wanted_is_not_fitted() -> None:
+    """null leaves a learner out, and its column; without any the section has no sense."""
+    X, target = market()
+    config = CONFIG.model_copy(update={"forest": None, "linear": None})
+    everyone = np.ones(N, dtype=bool)
+    only = fit_bases(X, target, everyone, config, RUNTIME)
+    assert [base.name for base in only.learners] == ["xgboost"]
+    assert bases_out_of_fold(X, target, everyone, np.arange(N) % 3, config, RUNTIME).shape == (N, 1)
+    with pytest.raises(ValidationError, match="linear, forest or xgboost must be there"):
+        BasesConfig(linear=None, forest=None, xgboost=None)
+
+
+def test_more_rows_than_wanted_are_thinned_evenly() -> None:
+    """Fitted on the rows that remain, the first and the last among them."""
+    X, target = market()
+    few = CONFIG.model_copy(update={"rows": 300})
+    kept = np.zeros(N, dtype=bool)
+    kept[np.linspace(0, N - 1, 300).astype(int)] = True
+    everyone = np.ones(N, dtype=bool)
+    thinned, chosen = fit_bases(X, target, everyone, few, RUNTIME), fit_bases(X, target, kept, CONFIG, RUNTIME)
+    np.testing.assert_array_equal(thinned.predict(X), chosen.predict(X))
 
 
 def test_settings_reach_the_learners(bases: Bases) -> None:
     """As many trees with as many leaves as configured, no leaf of fewer rows."""
-    assert len(bases.forest.estimators_) == 20
-    trees = [one.tree_ for one in bases.forest.estimators_]
+    forest, booster = (base.grown for base in bases.learners[1:])
+    assert isinstance(forest, RandomForestRegressor)
+    assert isinstance(booster, xgb.Booster)
+    trees = [one.tree_ for one in forest.estimators_]
+    assert len(trees) == 20
+    assert CONFIG.forest is not None
     assert max(tree.n_leaves for tree in trees) <= CONFIG.forest.leaves
     assert min(int(t.n_node_samples[t.children_left == -1].min()) for t in trees) >= CONFIG.forest.min_leaf
-    dump = bases.boosted.get_dump()
+    dump = booster.get_dump()
     assert len(dump) == 30
     assert max(text.count("leaf=") for text in dump) == 5
 
@@ -122,10 +148,7 @@ def test_rows_out_of_sight_and_own_folds_teach_nothing() -> None:
 
 
 def test_scores_are_repeatable(bases: Bases) -> None:
-    """The same data and seed give the same scores; a booster read back from its bytes too."""
+    """The same data and seed give the same scores, on one thread and on two."""
     X, target = market()
-    again = fit_bases(X, target, np.ones(N, dtype=bool), CONFIG, RUNTIME)
+    again = fit_bases(X, target, np.ones(N, dtype=bool), CONFIG, Runtime(RUNTIME.seed, 2))
     np.testing.assert_array_equal(bases.predict(X), again.predict(X))
-    read = xgb.Booster(model_file=bases.boosted.save_raw("json"))
-    margin = read.predict(xgb.DMatrix(X, missing=np.nan), output_margin=True)
-    np.testing.assert_array_equal(margin.astype(np.float64), bases.predict(X)[:, 2])

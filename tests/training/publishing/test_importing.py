@@ -15,7 +15,7 @@ from app.errors import BundleCorrupt
 from app.inference.compiled import CompiledModel
 from tests.training.learning.test_tree_sums import N_FEATURES, booster, forest, rows
 from training.learning.tree_sums import TreeSum
-from training.publishing.certificate import Oracle, certify_by
+from training.publishing.certificate import certify_by
 from training.publishing.compilation import compile_merged
 from training.publishing.importing import imported, oracle_of
 
@@ -47,14 +47,14 @@ def test_compiled_xgboost_is_its_margin(units: int | None, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("kind", ["forest", "xgboost"])
 def test_the_certificate_covers_thresholds_and_far_off_rows(kind: str, tmp_path: Path) -> None:
-    """No bit differs from the plain trees; the distance from XGBoost itself is told."""
+    """No bit differs from the plain trees; the distance from the library that grew them is told."""
     trees = TreeSum.of_forest(forest()) if kind == "forest" else TreeSum.of_xgboost(booster())
     model = compiled(trees, tmp_path / "trees.so")
-    near = None if kind == "forest" else margin_of(booster())
+    near = forest().predict if kind == "forest" else margin_of(booster())
     proof = certify_by(oracle_of(trees, near), model, rows(), seed=4)
     assert proof["rows"]["training"] == len(rows())
     assert (proof["mismatches"], proof["max_abs_diff"]) == (0, 0.0)
-    assert proof.get("max_relative_diff") == (None if kind == "forest" else 0.0)
+    assert proof["max_relative_diff"] == 0.0
     model.close()
 
 
@@ -73,7 +73,7 @@ def test_the_certificate_refuses_what_is_far_from_xgboost(tmp_path: Path) -> Non
     """Beyond 1e-5 relative it names row and both scores; other trees are found out in any bit."""
     trees = TreeSum.of_xgboost(booster())
     model = compiled(trees, tmp_path / "xgboost.so")
-    off = Oracle("trees", oracle_of(trees).scores, trees.splits, near=lambda X: oracle_of(trees).scores(X) * 1.00002)
+    off = oracle_of(trees, near=lambda X: trees.predict(X) * 1.00002)
     with pytest.raises(BundleCorrupt, match=r"xgboost\.so: training row \d+, target 0: expected .* within 1e-05"):
         certify_by(off, model, rows(), seed=4)
     fewer = dataclasses.replace(trees, trees=trees.trees[:-1])
@@ -83,10 +83,10 @@ def test_the_certificate_refuses_what_is_far_from_xgboost(tmp_path: Path) -> Non
 
 
 def margin_of(one: xgb.Booster) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
-    """XGBoost's own margin, a column."""
+    """XGBoost's own margin."""
 
     def margin(X: NDArray[np.float64]) -> NDArray[np.float64]:
         found = one.predict(xgb.DMatrix(X, missing=np.nan, nthread=1), output_margin=True)
-        return found.astype(np.float64)[:, None]
+        return found.astype(np.float64)
 
     return margin
