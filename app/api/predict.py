@@ -63,8 +63,12 @@ class Histories:
             return Found(history, state, "inline", history.as_of)
         return UNKNOWN if key is None else self._cache.near(key, call.ts) or key
 
+    def look(self, key: bytes, call: Call, deadline: float, done: Callable[[Found], None]) -> None:
+        """Ask Redis, until the deadline at most; `done` is called once, now or later, and must not raise."""
+        self._cache.look(key, call.ts, deadline, done)
+
     async def fetch(self, key: bytes, call: Call, deadline: float) -> Found:
-        """Ask Redis, until the deadline at most."""
+        """The same for a caller who awaits."""
         return await self._cache.fetch(key, call.ts, deadline)
 
 
@@ -171,7 +175,6 @@ class Predict:
         self._line = line
         self._telemetry = telemetry
         self._deadline_ms = deadline_ms
-        self._fetching: set[asyncio.Task[None]] = set()
 
     async def __call__(self, body: bytes) -> bytes:
         """Answer one BidRequest.
@@ -209,7 +212,7 @@ class Predict:
             found = line.histories.at_once(call)
             under_way = _UnderWay(self, call, done, received, start, parsed, deadline)
             if isinstance(found, bytes):
-                self._fetch(found, under_way)
+                line.histories.look(found, call, deadline, under_way.found)
             else:
                 under_way.predict(found)
         except Exception as error:
@@ -219,11 +222,6 @@ class Predict:
         """Count the call out and tell its caller."""
         self._line.admission.leave()
         done(outcome)
-
-    def _fetch(self, key: bytes, under_way: _UnderWay) -> None:
-        task = asyncio.get_running_loop().create_task(under_way.fetch(key))
-        self._fetching.add(task)  # the loop itself keeps no reference
-        task.add_done_callback(self._fetching.discard)
 
 
 class _UnderWay:
@@ -238,10 +236,10 @@ class _UnderWay:
         self._received, self._start, self._parsed, self._deadline = received, start, parsed, deadline
         self._found, self._cache_s = UNKNOWN, 0.0
 
-    async def fetch(self, key: bytes) -> None:
-        """Ask Redis, then go on."""
+    def found(self, found: Found) -> None:
+        """Go on with what Redis said; called from its connection, which no exception may reach."""
         try:
-            self.predict(await self._owner._line.histories.fetch(key, self._call, self._deadline))
+            self.predict(found)
         except Exception as error:
             self._owner.finish(self._done, error)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,7 +17,7 @@ from app.features.history import History, read_history
 from app.features.layout import Layout
 from app.features.spec import HistoryState
 from app.serving.breaker import Breaker
-from app.serving.joins import Lost
+from app.serving.joins import Lost, Reply
 from app.serving.near import NearTier
 from app.serving.observing import Observer
 from app.serving.remote import STORED, RedisTier
@@ -154,8 +154,8 @@ class HistoryCache:
         self._observer.cache("near", "hit")
         return _found(history, "near")
 
-    async def fetch(self, key: bytes, now: float, deadline: float) -> Found:
-        """Ask Redis. Never raises.
+    def look(self, key: bytes, now: float, deadline: float, done: Callable[[Found], None]) -> None:
+        """Ask Redis.
 
         Parameters
         ----------
@@ -164,16 +164,19 @@ class HistoryCache:
             The request's time, unix seconds.
         deadline : float
             `loop.time()` instant of this call.
+        done : callable
+            Called once, now or in a later turn of the event loop; must not raise.
         """
         if self._remote is None:
-            return NOTHING
-        reply = await self._remote.get(key, deadline)
-        if isinstance(reply, Lost):
-            self._observer.cache("redis", reply.value)
-            return NO_REDIS
-        found, outcome = self._read(key, reply, now) if reply is not None else (NOTHING, "miss")
-        self._observer.cache("redis", outcome)
-        return found
+            done(NOTHING)
+        else:
+            self._remote.get(key, deadline, lambda reply: done(self._replied(key, now, reply)))
+
+    async def fetch(self, key: bytes, now: float, deadline: float) -> Found:
+        """The same for a caller who awaits, and may be gone. Never raises."""
+        found: asyncio.Future[Found] = asyncio.get_running_loop().create_future()
+        self.look(key, now, deadline, lambda one: None if found.done() else found.set_result(one))
+        return await found
 
     def keep(self, key: bytes, history: History) -> None:
         """Keep an inline history that is newer than what is stored: near at once, in Redis a moment later.
@@ -250,6 +253,14 @@ class HistoryCache:
             if verdict == STORED:
                 self._near.drop(key, history.as_of or 0)  # the next reader fetches it; bulk loads displace nobody
         return [verdict == STORED for verdict, _ in verdicts]
+
+    def _replied(self, key: bytes, now: float, reply: Reply) -> Found:
+        if isinstance(reply, Lost):
+            self._observer.cache("redis", reply.value)
+            return NO_REDIS
+        found, outcome = self._read(key, reply, now) if reply is not None else (NOTHING, "miss")
+        self._observer.cache("redis", outcome)
+        return found
 
     def _read(self, key: bytes, value: bytes, now: float) -> tuple[Found, str]:
         erased_at = self._remote.erased_at(value) if self._remote is not None else None

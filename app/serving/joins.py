@@ -7,7 +7,7 @@ gather for the next one. Every wait ends by the timeout, or by the caller's own 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
@@ -28,15 +28,19 @@ class Lost(Enum):
 
 
 Reply = bytes | None | Lost
-Read = Callable[[Sequence[bytes]], Awaitable[Sequence[bytes | None]]]
+Done = Callable[[Reply], None]
+"""Gets the value of a key, None where there is none, or why it is not known; must not raise."""
+
+Values = Sequence[bytes | None] | Exception
+Read = Callable[[Sequence[bytes], Callable[[Values], None]], None]
 
 
 @dataclass(slots=True, eq=False)
 class _Group:
     ends: float
-    waiting: dict[bytes, list[asyncio.Future[Reply]]] = field(default_factory=dict)
+    waiting: dict[bytes, list[Done]] = field(default_factory=dict)
     timer: asyncio.TimerHandle | None = None
-    task: asyncio.Task[None] | None = None
+    over: bool = False
 
 
 class JoinedReads:
@@ -45,7 +49,8 @@ class JoinedReads:
     Parameters
     ----------
     read : callable
-        Keys → values in their order; may raise anything.
+        Takes keys, and a callback that gets their values in the same order, or the exception in place of them, now or
+        later. A reply that comes after the time is over is passed over.
     timeout_s : float
         The longest that anyone waits.
     on_reply, on_failure : callable
@@ -60,26 +65,25 @@ class JoinedReads:
         self._next: _Group | None = None
         self._under_way: set[_Group] = set()
 
-    def get(self, key: bytes, deadline: float) -> asyncio.Future[Reply]:
-        """The value of a key. The future always gets a result, never an exception.
+    def get(self, key: bytes, deadline: float, done: Done) -> None:
+        """Ask for the value of a key.
 
         Parameters
         ----------
         key : bytes
         deadline : float
             `loop.time()` instant.
+        done : callable
+            Called once, now or in a later turn of the event loop.
         """
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[Reply] = loop.create_future()
         if deadline <= loop.time():
-            future.set_result(Lost.DEADLINE)
-            return future
+            done(Lost.DEADLINE)
+            return
         group = self._joinable(loop)
-        group.waiting.setdefault(key, []).append(future)
         if deadline < group.ends:
-            handle = loop.call_at(deadline, _resolve, future, Lost.DEADLINE)
-            future.add_done_callback(lambda _: handle.cancel())
-        return future
+            done = _Impatient(loop, deadline, done).settle
+        group.waiting.setdefault(key, []).append(done)
 
     def close(self) -> None:
         """End every wait now."""
@@ -98,25 +102,25 @@ class JoinedReads:
 
     def _depart(self) -> None:
         if self._next is not None and len(self._under_way) < MAX_UNDER_WAY:
-            self._start(self._next)
-            self._next = None
+            group, self._next = self._next, None
+            self._start(group)
 
     def _start(self, group: _Group) -> None:
         self._under_way.add(group)
-        group.task = asyncio.get_running_loop().create_task(self._fly(group))
+        self._read(list(group.waiting), lambda values: self._land(group, values))
 
-    async def _fly(self, group: _Group) -> None:
-        try:
-            values = await self._read(list(group.waiting))
-        except Exception:  # whatever a client may raise is a lost reply: a prediction may not fail by it
+    def _land(self, group: _Group, values: Values) -> None:
+        if group.over:
+            return
+        if isinstance(values, Exception) or len(values) != len(group.waiting):
             self._on_failure()
             self._end(group, Lost.ERROR)
-        else:
-            self._on_reply()
-            for futures, value in zip(group.waiting.values(), values, strict=True):
-                for future in futures:
-                    _resolve(future, value)
-            self._end(group, Lost.ERROR)
+            return
+        self._on_reply()
+        self._leave(group)
+        for waiting, value in zip(group.waiting.values(), values, strict=True):
+            for done in waiting:
+                done(value)
 
     def _expire(self, group: _Group) -> None:
         loop = asyncio.get_running_loop()
@@ -129,19 +133,34 @@ class JoinedReads:
         self._end(group, Lost.TIMEOUT)
 
     def _end(self, group: _Group, why: Lost) -> None:
+        self._leave(group)
+        for waiting in group.waiting.values():
+            for done in waiting:
+                done(why)
+
+    def _leave(self, group: _Group) -> None:
+        """Make room for the next group."""
+        group.over = True
         if group is self._next:
             self._next = None
         if group.timer is not None:
             group.timer.cancel()
-        if group.task is not None and group.task is not asyncio.current_task():
-            group.task.cancel()
-        for futures in group.waiting.values():
-            for future in futures:
-                _resolve(future, why)
         self._under_way.discard(group)
         self._depart()
 
 
-def _resolve(future: asyncio.Future[Reply], reply: Reply) -> None:
-    if not future.done():
-        future.set_result(reply)
+class _Impatient:
+    """A caller whose time is over before that of the group."""
+
+    __slots__ = ("_done", "_timer")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, deadline: float, done: Done) -> None:
+        self._done: Done | None = done
+        self._timer = loop.call_at(deadline, self.settle, Lost.DEADLINE)
+
+    def settle(self, reply: Reply) -> None:
+        """Pass on what comes first."""
+        done, self._done = self._done, None
+        if done is not None:
+            self._timer.cancel()
+            done(reply)

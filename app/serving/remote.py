@@ -25,7 +25,8 @@ from app.features.history import AS_OF_OFFSET, FINGERPRINT_BYTES, MAGIC
 from app.features.layout import Layout
 from app.serving.breaker import Breaker
 from app.serving.erasures import ErasureFeed
-from app.serving.joins import MAX_UNDER_WAY, JoinedReads, Lost, Reply
+from app.serving.joins import Done, JoinedReads, Lost, Values
+from app.serving.pipe import Pipe
 
 ERASED: Final = b"PLX1"
 STORED: Final = 1
@@ -116,6 +117,7 @@ class RedisTier:
         self._marker_head, self._history_head = ERASED + fingerprint, MAGIC + fingerprint
         self._timeout, self._write_timeout = timeout_s, write_timeout_s
         self._ttl_ms = int(1000 * ttl_s)
+        self._pipe = Pipe(self._client, connect_s=write_timeout_s)
         self._reads = JoinedReads(self._mget, timeout_s=timeout_s, on_reply=breaker.succeed, on_failure=breaker.fail)
         self._probing: asyncio.Task[None] | None = None
         self._fault = ""  # why the last probe failed
@@ -131,15 +133,17 @@ class RedisTier:
             self._probing.cancel()
             await asyncio.gather(self._probing, return_exceptions=True)
         self._reads.close()
+        self._pipe.close()
         await self.feed.close()
         await self._client.aclose()
 
-    async def get(self, key: bytes, deadline: float) -> Reply:
-        """The value under a digest: bytes, None, or why there is no reply. Never raises."""
-        if not self.breaker.closed:
-            self._probe_when_due()
-            return Lost.OPEN
-        return await self._reads.get(self.prefix + key, deadline)
+    def get(self, key: bytes, deadline: float, done: Done) -> None:
+        """Ask for the value under a digest; `done` gets bytes, None, or why there is no reply."""
+        if self.breaker.closed:
+            self._reads.get(self.prefix + key, deadline, done)
+            return
+        self._probe_when_due()
+        done(Lost.OPEN)
 
     async def swap(self, items: Sequence[tuple[bytes, bytes]]) -> list[tuple[int, int]]:
         """Store packed histories by compare-and-set, each for itself.
@@ -201,9 +205,8 @@ class RedisTier:
         heads = (self._marker_head, self._history_head)
         return ("EVAL", script, 1, self.prefix + key, *heads, self._ttl_ms, argument)
 
-    async def _mget(self, keys: Sequence[bytes]) -> Sequence[bytes | None]:
-        values: Sequence[bytes | None] = await self._client.execute_command("MGET", *keys)
-        return values
+    def _mget(self, keys: Sequence[bytes], done: Callable[[Values], None]) -> None:
+        self._pipe.ask((b"MGET", *keys), done)
 
     def _probe_when_due(self) -> None:
         if self.breaker.take_probe():
@@ -212,16 +215,29 @@ class RedisTier:
     async def _probe(self, answer_s: float) -> None:
         """Connect at leisure, then ask for an answer in the time that a prediction would give it."""
         try:
-            async with asyncio.timeout(self._write_timeout):
-                await asyncio.gather(*(self._client.ping() for _ in range(MAX_UNDER_WAY)))
+            await self._pipe.open()
             async with asyncio.timeout(answer_s):
-                await self._client.ping()
+                await self._ping()
         except Exception as fault:  # a probe only reports: it belongs to no request that could fail by it
             self.breaker.probed(answered=False)
             self._tell(f"{type(fault).__name__}: {fault}".removesuffix(": "))
         else:
             self.breaker.probed(answered=True)
             self._tell("")
+
+    async def _ping(self) -> None:
+        answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def done(reply: bytes | Exception) -> None:
+            if answered.done():  # by the timeout
+                return
+            if isinstance(reply, Exception):
+                answered.set_exception(reply)
+            else:
+                answered.set_result(None)
+
+        self._pipe.ask((b"PING",), done)
+        await answered
 
     def _tell(self, fault: str) -> None:
         """Log why Redis can not be used, once for each reason, and that it can again."""

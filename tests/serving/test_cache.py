@@ -85,6 +85,22 @@ def test_inline_near_and_redis_are_the_same_bits(redis_url: str) -> None:
     asyncio.run(scenario())
 
 
+def test_a_caller_that_is_gone_disturbs_nobody(redis_url: str) -> None:
+    """Of two who ask for the same user in one turn, one leaves: the other still gets the answer of both."""
+
+    async def scenario() -> None:
+        async with caches(redis_url) as (cache,):
+            key, kept = someone(), history()
+            assert await cache.store([(key, kept)]) == [True]
+            gone, stays = (asyncio.ensure_future(cache.fetch(key, NOW, soon())) for _ in range(2))
+            await asyncio.sleep(0)
+            gone.cancel()
+            assert same((await stays).history, kept)
+            assert gone.cancelled()
+
+    asyncio.run(scenario())
+
+
 def test_an_empty_history_is_a_known_new_user(redis_url: str) -> None:
     """A tombstone is `new`, from either tier."""
 

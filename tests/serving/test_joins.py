@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from app.serving.joins import MAX_KEYS, MAX_UNDER_WAY, JoinedReads, Lost
+from app.serving.joins import MAX_KEYS, MAX_UNDER_WAY, JoinedReads, Lost, Reply, Values
 from tests.serving.observed import soon, until
 
 
@@ -14,23 +14,36 @@ class Source:
 
     def __init__(self, timeout_s: float = 5.0) -> None:
         self.commands: list[list[bytes]] = []
-        self.replies = self.failures = self.cancelled = 0
-        self.gate = asyncio.Event()
-        self.gate.set()
-        self.error: Exception | None = None
-        self.reads = JoinedReads(self.read, timeout_s=timeout_s, on_reply=self._replied, on_failure=self._failed)
+        self.replies = self.failures = 0
+        self.open = True
+        self.error: Values | None = None
+        self._held: list[tuple[list[bytes], Callable[[Values], None]]] = []
+        self._reads = JoinedReads(self._read, timeout_s=timeout_s, on_reply=self._replied, on_failure=self._failed)
+        self.close = self._reads.close
 
-    async def read(self, keys: Sequence[bytes]) -> list[bytes | None]:
+    def get(self, key: bytes, deadline: float) -> asyncio.Future[Reply]:
+        """Ask for a value; the future fails where it is told twice."""
+        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        self._reads.get(key, deadline, future.set_result)
+        return future
+
+    def release(self) -> None:
+        """Answer what was held back, and everything from here on."""
+        self.open = True
+        held, self._held = self._held, []
+        for keys, done in held:
+            self._answer(keys, done)
+
+    def _read(self, keys: Sequence[bytes], done: Callable[[Values], None]) -> None:
         """Upper case; keys that begin with `-` are not there."""
         self.commands.append(list(keys))
-        try:
-            await self.gate.wait()
-        except asyncio.CancelledError:
-            self.cancelled += 1
-            raise
-        if self.error is not None:
-            raise self.error
-        return [None if key.startswith(b"-") else key.upper() for key in keys]
+        if self.open:
+            asyncio.get_running_loop().call_soon(self._answer, list(keys), done)
+        else:
+            self._held.append((list(keys), done))
+
+    def _answer(self, keys: list[bytes], done: Callable[[Values], None]) -> None:
+        done(self.error if self.error is not None else [None if key.startswith(b"-") else key.upper() for key in keys])
 
     def _replied(self) -> None:
         self.replies += 1
@@ -45,7 +58,7 @@ def test_one_turn_is_one_command() -> None:
     async def scenario() -> None:
         source = Source()
         keys = [b"a", b"b", b"-", b"a"]
-        values = await asyncio.gather(*(source.reads.get(key, soon()) for key in keys))
+        values = await asyncio.gather(*(source.get(key, soon()) for key in keys))
         assert values == [b"A", b"B", None, b"A"]
         assert source.commands == [[b"a", b"b", b"-"]]
         assert (source.replies, source.failures) == (1, 0)
@@ -58,14 +71,14 @@ def test_keys_gather_while_commands_are_under_way() -> None:
 
     async def scenario() -> None:
         source = Source()
-        source.gate.clear()
+        source.open = False
         futures = []
         for i in range(MAX_UNDER_WAY + 6):
-            futures.append(source.reads.get(b"%d" % i, soon()))
+            futures.append(source.get(b"%d" % i, soon()))
             await asyncio.sleep(0)
             await asyncio.sleep(0)
         assert len(source.commands) == MAX_UNDER_WAY
-        source.gate.set()
+        source.release()
         await asyncio.gather(*futures)
         assert len(source.commands) == MAX_UNDER_WAY + 1
         assert len(source.commands[-1]) == 6
@@ -79,23 +92,22 @@ def test_a_command_is_bounded() -> None:
     async def scenario() -> None:
         source = Source()
         keys = [b"%d" % i for i in range(2 * MAX_KEYS + 1)]
-        assert await asyncio.gather(*(source.reads.get(key, soon()) for key in keys)) == keys
+        assert await asyncio.gather(*(source.get(key, soon()) for key in keys)) == keys
         assert sorted(map(len, source.commands)) == [1, MAX_KEYS, MAX_KEYS]
 
     asyncio.run(scenario())
 
 
 def test_a_silent_store_is_a_timeout() -> None:
-    """All that wait get `TIMEOUT`, the command is cancelled, and one failure is told."""
+    """All that wait get `TIMEOUT`, one failure is told, and what the store says later reaches nobody."""
 
     async def scenario() -> None:
         source = Source(timeout_s=0.02)
-        source.gate.clear()
-        assert await asyncio.gather(*(source.reads.get(k, soon()) for k in (b"a", b"b"))) == [Lost.TIMEOUT] * 2
-        await until(lambda: source.cancelled == 1, "the command ends")
+        source.open = False
+        assert await asyncio.gather(*(source.get(k, soon()) for k in (b"a", b"b"))) == [Lost.TIMEOUT] * 2
+        source.release()
         assert (source.replies, source.failures) == (0, 1)
-        source.gate.set()
-        assert await source.reads.get(b"c", soon()) == b"C"
+        assert await source.get(b"c", soon()) == b"C"
 
     asyncio.run(scenario())
 
@@ -105,11 +117,11 @@ def test_a_deadline_is_the_callers_own() -> None:
 
     async def scenario() -> None:
         source = Source()
-        source.gate.clear()
-        patient = source.reads.get(b"a", soon())
-        assert await source.reads.get(b"a", soon(0.01)) is Lost.DEADLINE
-        assert await source.reads.get(b"b", soon(-1.0)) is Lost.DEADLINE
-        source.gate.set()
+        source.open = False
+        patient = source.get(b"a", soon())
+        assert await source.get(b"a", soon(0.01)) is Lost.DEADLINE
+        assert await source.get(b"b", soon(-1.0)) is Lost.DEADLINE
+        source.release()
         assert await patient == b"A"
         assert (source.replies, source.failures) == (1, 0)
         assert source.commands == [[b"a"]]
@@ -118,13 +130,14 @@ def test_a_deadline_is_the_callers_own() -> None:
 
 
 def test_any_exception_is_a_lost_reply() -> None:
-    """What a client raises, whatever it is, reaches nobody as an exception."""
+    """What takes the place of the values, whatever it is, reaches nobody as an exception; nor do too few values."""
 
     async def scenario() -> None:
         source = Source()
-        source.error = ZeroDivisionError()
-        assert await source.reads.get(b"a", soon()) is Lost.ERROR
-        assert (source.replies, source.failures) == (0, 1)
+        errors: list[Values] = [ZeroDivisionError(), []]
+        for n, source.error in enumerate(errors, start=1):
+            assert await source.get(b"a", soon()) is Lost.ERROR
+            assert (source.replies, source.failures) == (0, n)
 
     asyncio.run(scenario())
 
@@ -134,29 +147,14 @@ def test_a_busy_process_looks_once_more() -> None:
 
     async def scenario() -> None:
         source = Source(timeout_s=0.01)
-        source.gate.clear()
-        future = source.reads.get(b"a", soon())
+        source.open = False
+        future = source.get(b"a", soon())
         await until(lambda: source.commands, "the command leaves")
         loop = asyncio.get_running_loop()
         loop.call_soon(lambda: _block(loop, 0.05))
-        loop.call_later(0.02, source.gate.set)
+        loop.call_later(0.02, source.release)
         assert await future == b"A"
         assert source.failures == 0
-
-    asyncio.run(scenario())
-
-
-def test_a_caller_that_is_gone_disturbs_nobody() -> None:
-    """A cancelled wait leaves the shared command alone."""
-
-    async def scenario() -> None:
-        source = Source()
-        source.gate.clear()
-        gone, stays = source.reads.get(b"a", soon()), source.reads.get(b"a", soon())
-        await until(lambda: source.commands, "the command leaves")
-        gone.cancel()
-        source.gate.set()
-        assert await stays == b"A"
 
     asyncio.run(scenario())
 
@@ -166,13 +164,13 @@ def test_close_ends_every_wait() -> None:
 
     async def scenario() -> None:
         source = Source()
-        source.gate.clear()
-        futures = [source.reads.get(b"a", soon())]
+        source.open = False
+        futures = [source.get(b"a", soon())]
         await until(lambda: source.commands, "the command leaves")
-        futures.append(source.reads.get(b"b", soon()))
-        source.reads.close()
+        futures.append(source.get(b"b", soon()))
+        source.close()
         assert await asyncio.gather(*futures) == [Lost.ERROR] * 2
-        await until(lambda: source.cancelled >= 1, "the command ends")
+        source.release()  # too late for anyone
 
     asyncio.run(scenario())
 
