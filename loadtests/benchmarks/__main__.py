@@ -22,7 +22,7 @@ from loadtests.benchmarks.generator import CONNECTIONS, Generator
 from loadtests.benchmarks.measurements import Measurements
 from loadtests.benchmarks.plan import FULL, QUICK, Bench, Pace
 from loadtests.benchmarks.processes import CLIENT_CORE, ROOT, can_pin, pin
-from loadtests.benchmarks.scenarios import cost, histories, http, in_process, models
+from loadtests.benchmarks.scenarios import cost, features, histories, http, in_process, models
 
 RESULTS: Final = ROOT / "loadtests" / "results"
 SCENARIOS: Final[dict[str, Callable[[Bench, Measurements], None]]] = {
@@ -31,6 +31,7 @@ SCENARIOS: Final[dict[str, Callable[[Bench, Measurements], None]]] = {
     "models": models.run,
     "histories": histories.run,
     "cost": cost.run,
+    "features": features.run,
 }
 _LINUX_ONLY: Final = ("cost.bundle_pss_to_rss",)
 _WIDTH: Final = 128

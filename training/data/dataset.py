@@ -128,7 +128,8 @@ class Dataset:
         for partition in self.partitions if partitions is None else partitions:
             for path in partition.files:
                 with _blaming(path):
-                    yield from self._read_file(path, partition.now, targets, batch_rows)
+                    for batch in self.record_batches(path, targets=targets, batch_rows=batch_rows):
+                        yield self._batch(batch, partition.now, targets)
 
     def check_labels(self) -> None:
         """Look for the label columns in every file, before hours are spent on the first of them.
@@ -168,7 +169,14 @@ class Dataset:
             (check_targets if targets else check_schema)(bare, self.declaration)
             self._checked.add((bare, targets))
 
-    def _read_file(self, path: Path, now: int, targets: bool, batch_rows: int) -> Iterator[Batch]:
+    def record_batches(self, path: Path, *, targets: bool, batch_rows: int = BATCH_ROWS) -> Iterator[pa.RecordBatch]:
+        """Read a file's declared columns as Arrow has them, in bounded batches, in the order of the rows.
+
+        Raises
+        ------
+        DataError
+            As `read`, without the file's name before it.
+        """
         names = [self.declaration.row_id, *(f.name for f in self.declaration.fields)]
         with pq.ParquetFile(path) as plain:
             self._check_schema(plain.schema_arrow, targets=False)
@@ -176,12 +184,13 @@ class Dataset:
                 self._check_schema(plain.schema_arrow, targets=True)
                 names += target_columns(self.declaration)
             dictionaries = _text_paths(plain.schema, self.declaration.row_id)
-        with pq.ParquetFile(path, read_dictionary=dictionaries) as file:
+            footer = plain.metadata
+        with pq.ParquetFile(path, metadata=footer, read_dictionary=dictionaries) as file:
             # One row group at a time: its dictionaries are one, so that nested columns stay in one piece.
             for group in range(file.num_row_groups):
                 for batch in file.iter_batches(batch_rows, row_groups=[group], columns=names):
                     if batch.num_rows:
-                        yield self._batch(batch, now, targets)
+                        yield batch
 
     def _batch(self, batch: pa.RecordBatch, now: int, targets: bool) -> Batch:
         row_id = self.declaration.row_id
