@@ -54,14 +54,16 @@ class Histories:
         """
         if call.withheld is not None:
             return WITHHELD
-        key = None if call.identity is None else self._identity.of(call.identity)
         history = call.history
         if history is not None:
-            if key is not None and history.as_of is not None and history.as_of <= time.time() + HOUR_S:
-                self._cache.keep(key, history)
-            state = HistoryState.NEW if history.empty else HistoryState.PRESENT
-            return Found(history, state, "inline", history.as_of)
-        return UNKNOWN if key is None else self._cache.near(key, call.ts) or key
+            as_of = history.as_of
+            if as_of is not None and call.identity is not None and as_of <= time.time() + HOUR_S:
+                self._cache.keep(self._identity.of(call.identity), history)
+            return Found(history, HistoryState.NEW if history.empty else HistoryState.PRESENT, "inline", as_of)
+        if call.identity is None:
+            return UNKNOWN
+        key = self._identity.of(call.identity)
+        return self._cache.near(key, call.ts) or key
 
     def look(self, key: bytes, call: Call, deadline: float, done: Callable[[Found], None]) -> None:
         """Ask Redis, until the deadline at most; `done` is called once, now or later, and must not raise."""

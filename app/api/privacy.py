@@ -24,6 +24,8 @@ from app.api.consent import (
 _Object = Mapping[str, Any]
 _NOTHING: Final[_Object] = {}
 _KNOWN_STRINGS: Final = 1024  # decoded strings kept of each kind
+_KNOWN_SYSTEMS: Final = 4096  # operating systems in their versions
+_LONGEST_SYSTEM: Final = 64  # characters of both; a longer name is not kept
 _LONGEST: Final = 6144  # characters; a longer string withholds, unread and unkept
 _TCF_EU_V1: Final = 1
 _APPLE: Final = ("ios", "ipados", "tvos", "iphone", "ipad")  # "iPhone OS" is what iOS calls itself
@@ -134,12 +136,24 @@ def _first(part: _Object, name: str) -> Any:
 def _tracking_denied(device: _Object) -> bool:
     """Whether App Tracking Transparency has not been answered with "authorized", where it is asked at all."""
     os = device.get("os")
-    if not os or not os.strip().lower().startswith(_APPLE):
+    if not os:
         return False
-    version = _VERSION.match(device.get("osv") or "")
-    if version and (int(version[1]), int(version[2] or 0)) < _ATT_SINCE:
+    version = device.get("osv") or ""
+    asks = _asks_to_track if len(os) + len(version) > _LONGEST_SYSTEM else _known_to_ask
+    if not asks(os, version):
         return False
     return (device.get("ext") or _NOTHING).get("atts") != _ATT_AUTHORIZED
+
+
+def _asks_to_track(os: str, version: str) -> bool:
+    """Whether an operating system has App Tracking Transparency; one of Apple's of an unknown version does."""
+    if not os.strip().lower().startswith(_APPLE):
+        return False
+    found = _VERSION.match(version)
+    return not found or (int(found[1]), int(found[2] or 0)) >= _ATT_SINCE
+
+
+_known_to_ask: Final = lru_cache(_KNOWN_SYSTEMS)(_asks_to_track)
 
 
 def _us_privacy_denies(text: str) -> bool:

@@ -91,6 +91,7 @@ class HistoryTwin:
         self._sound: Any = dll.pltv_sound
         self._sound.argtypes = (ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p)
         self._room = np.empty(_KEYED_BYTES * len(layout.keyed) + 1, dtype=np.uint8)
+        self._room_address = self._room.ctypes.data
         self._tables = {name: np.array(t, dtype=np.int64) for name, t in zip(_TABLES, _tables(layout), strict=True)}
         names = b"".join(name.encode() for name in _names(layout))
         sizes = (len(self._tables[name]) for name in ("kinds", "maps", "nested", "lists", "buckets"))
@@ -124,7 +125,7 @@ class HistoryTwin:
 
     def sound(self, packed: bytes) -> bool:
         """Whether a buffer is a packed history of this layout, its numbers and texts included."""
-        return bool(self._sound(self.address, packed, self._room.ctypes.data))
+        return bool(self._sound(self.address, packed, self._room_address))
 
 
 def _names(layout: Layout) -> list[str]:

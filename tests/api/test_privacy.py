@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.api.privacy import Gate
+from app.api.privacy import Gate, _known_to_ask
 from tests.api.consents import gpp, tcf, us
 from tests.api.test_consent import REAL
 
@@ -81,6 +81,8 @@ CASES: list[tuple[str | None, dict[str, Any], dict[str, Any], dict[str, Any]]] =
     (None, {"os": "iOS", "osv": "14.4.2"}, {}, {}),
     (None, {"os": "iOS", "osv": "9"}, {}, {}),
     (None, {"os": "Android", "osv": "14.5"}, {}, {}),
+    ("atts", {"os": "iOS", "osv": "17.1" + " beta" * 20}, {}, {}),
+    (None, {"os": "iOS", "osv": "14.4" + " beta" * 20}, {}, {}),
 ]
 
 
@@ -90,6 +92,17 @@ def test_the_gate(reason: str | None, device: dict[str, Any], user: dict[str, An
     gate = Gate(VENDOR, frozenset({1, 3, 4}))
     assert gate.reason(device, user, regs) == reason
     assert gate.reason(device, user, regs) == reason  # the second time from what is remembered
+
+
+def test_what_is_remembered_of_systems_is_bounded() -> None:
+    """Names that nobody's device has take no memory: neither long ones, nor many."""
+    gate = Gate(VENDOR, frozenset({1}))
+    for i in range(5000):
+        assert gate.reason({"os": "iOS", "osv": f"{i}" + "x" * 64}, {}, {}) == ("atts" if i > 14 else None)
+    before = _known_to_ask.cache_info().currsize
+    for i in range(5000):
+        gate.reason({"os": f"{i}"}, {}, {})
+    assert before < 1000 < _known_to_ask.cache_info().currsize <= 4096
 
 
 def test_absent_parts_say_nothing() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 
 import pytest
 
@@ -15,6 +16,15 @@ def test_is_hmac_sha256() -> None:
     inner, outer = (bytes(b ^ pad for b in key.ljust(64, b"\0")) for pad in (0x36, 0x5C))
     expected = hashlib.sha256(outer + hashlib.sha256(inner + value.encode()).digest()).digest()
     assert Identity(key).of(value) == expected
+
+
+@pytest.mark.parametrize("length", [1, 32, 63, 64, 65, 128, 1000])
+def test_keys_of_any_length(length: int) -> None:
+    """Shorter than a block, a block, and longer; one call leaves nothing behind for the next."""
+    key = bytes(i % 251 for i in range(length))
+    identity = Identity(key)
+    for value in ("", "é", "ifa:6d92078a-8246-4ba4-ae5b-76104861e7dc", "x" * 300):
+        assert identity.of(value) == hmac.digest(key, value.encode(), "sha256")
 
 
 def test_depends_on_key_and_value() -> None:
