@@ -78,15 +78,15 @@ def train(
 
     Raises
     ------
-    DataError, BundleError
+    InputError, DataError, BundleError
         One line; `out` is then as it was.
     """
     show = stages or Silent()
     # Workers elsewhere may stand in another folder.
     dataset = Dataset(data if scheduler is None else data.resolve(), declaration)
     finished = None if processed is None else Finished(processed.resolve(), *identity(dataset, config))
-    parts, prepared = prepare(dataset, config, show, finished, scheduler)
-    with staging(out) as directory:
+    with staging(out) as directory:  # first: that nothing can be written there is told before hours are spent
+        parts, prepared = prepare(dataset, config, show, finished, scheduler)
         prepared, assembled = build(directory, parts, prepared, declaration, config, show, finished)
         with show.stage("judge on held-out rows"):
             judged = Judged(directory, out.name, data, data_window(parts.split))

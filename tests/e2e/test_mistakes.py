@@ -153,6 +153,20 @@ def test_an_output_that_can_not_be_written(trained: Market, capfd: Captured, tmp
     refusal(capfd, 2, *call, tmp_path / "file")
 
 
+def test_a_bundle_takes_the_place_of_nothing_but_a_bundle(trained: Market, capfd: Captured, tmp_path: Path) -> None:
+    """What is replaced is removed, so a file or a folder of other things stays, and is named before rows are read."""
+    call = ["train", "--config", trained.config, "--data", trained.data, "--out"]
+    thesis = tmp_path / "thesis.txt"
+    thesis.write_text("years of work")
+    for place, said in (
+        (thesis, f"{thesis}: expected a new place or a bundle to replace, received a file"),
+        (tmp_path, f"{tmp_path}: expected a new place or a bundle to replace, received a folder of something else"),
+        (thesis / "bundle", f"{thesis}: can not be written"),
+    ):
+        assert said in refusal(capfd, 2, *call, place)
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("thesis.txt", "years of work")]
+
+
 @pytest.mark.parametrize(
     ("section", "key", "value", "said"),
     [

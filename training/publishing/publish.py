@@ -15,7 +15,7 @@ from typing import Any
 
 import lightgbm as lgb
 
-from app.errors import BundleError
+from app.errors import InputError
 from app.features.layout import Layout
 from app.features.matrix import FeaturePlan
 from app.features.parsing import assemble, request_from_json
@@ -24,7 +24,7 @@ from app.inference import bundle
 from app.inference.compiled import CompiledModel
 from app.inference.ensemble import Ensemble
 from app.inference.golden import golden_line, write_golden
-from app.inference.manifest import Manifest
+from app.inference.manifest import MANIFEST, Manifest
 from app.inference.predictor import Predictor
 from app.inference.prior import Prior
 from app.inference.specification import EnsembleSpec, LibrarySpec
@@ -66,17 +66,35 @@ class Content:
 
 @contextmanager
 def staging(final: Path) -> Iterator[Path]:
-    """A directory beside the bundle's place, gone afterwards unless it was moved there."""
+    """A directory beside the bundle's place, gone afterwards unless it was moved there.
+
+    Raises
+    ------
+    InputError
+        Where nothing can be written, or what is at `final` is no bundle, which nobody asked to remove.
+    """
+    _check_place(final)
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
         directory = Path(tempfile.mkdtemp(dir=final.parent, prefix=f".{final.name}.staging-"))
     except OSError as error:
-        raise BundleError(f"{final.parent}: can not be written ({error.strerror})") from error
+        raise InputError(f"can not be written ({error.strerror})", str(final.parent)) from error
     directory.chmod(0o755)
     try:
         yield directory
     finally:
         shutil.rmtree(directory, ignore_errors=True)
+
+
+def _check_place(final: Path) -> None:
+    """What is replaced is removed: only a bundle may be, or an empty folder."""
+    if final.is_dir():
+        if not (final / MANIFEST).is_file() and any(final.iterdir()):
+            raise InputError(
+                "expected a new place or a bundle to replace, received a folder of something else", str(final)
+            )
+    elif final.exists():
+        raise InputError("expected a new place or a bundle to replace, received a file", str(final))
 
 
 def publish_library(
