@@ -14,7 +14,17 @@ from typer.core import TyperGroup
 
 from app.errors import BundleError, InputError, PltvError
 from training.commands import releasing, rows, search
-from training.commands.options import Bundle, Data, Track, load_bundle, open_tracker, signing_key
+from training.commands.options import (
+    Bundle,
+    Data,
+    Processed,
+    ProcessedGb,
+    Track,
+    load_bundle,
+    make_room,
+    open_tracker,
+    signing_key,
+)
 from training.console import Bars, description, fail, summary
 
 
@@ -73,9 +83,8 @@ def train(
     scheduler: Annotated[
         str | None, typer.Option(help="Dask scheduler whose workers build features, tcp://HOST:8786, not this machine.")
     ] = None,
-    processed: Annotated[
-        Path, typer.Option(help="Folder of features and finished stages, which an interrupted training resumes from.")
-    ] = Path("data/processed"),
+    processed: Processed = Path("data/processed"),
+    processed_gb: ProcessedGb = 50.0,
     train_frac: Annotated[
         float | None, typer.Option(help="Share of the training rows to learn from, above 0 and up to 1.")
     ] = None,
@@ -91,6 +100,7 @@ def train(
     declaration, training = load(config)
     training = training.sampled(train_frac=train_frac, max_partitions=max_partitions)
     tracker = open_tracker(track, training.tracking)
+    make_room(processed, processed_gb)
     bars, key = Bars(), signing_key()
     trained = run(declaration, training, data, out, stages=bars, key=key, processed=processed, scheduler=scheduler)
     typer.echo(summary(trained.evaluation))
@@ -222,6 +232,21 @@ def recompile(bundle: Bundle) -> None:
     with Bars().stage("recompile"):
         manifest = run(bundle, key=signing_key())
     typer.echo(f"{bundle}: compiled for {manifest.platform['system']} {manifest.platform['machine']}")
+
+
+@app.command()
+def prune(
+    processed: Processed = Path("data/processed"),
+    keep_gb: Annotated[float, typer.Option(min=0.0, help="GB that the runs there may take.")] = 50.0,
+) -> None:
+    """Remove what earlier trainings left on disk, the run unused for longest first; none in use, and not the last."""
+    from training.scale.pruning import prune as run
+
+    removed = run(processed, int(keep_gb * 1e9))
+    for one in removed:
+        typer.echo(f"removed: {processed / one.name}, {one.size / 1e9:.2f} GB")
+    if not removed:
+        typer.echo(f"{processed}: nothing to remove")
 
 
 if __name__ == "__main__":

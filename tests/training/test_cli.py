@@ -35,6 +35,7 @@ COMMANDS = (
     "promote",
     "retrain",
     "tune",
+    "prune",
 )
 
 

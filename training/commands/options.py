@@ -15,6 +15,16 @@ if TYPE_CHECKING:
 Bundle = Annotated[Path, typer.Option(help="Directory of the bundle, models/NAME.")]
 Data = Annotated[Path, typer.Option(help="Folder of hourly parquet partitions.")]
 
+Processed = Annotated[
+    Path, typer.Option(help="Folder of features and finished stages, which an interrupted run resumes from.")
+]
+ProcessedGb = Annotated[
+    float,
+    typer.Option(
+        min=0.0, help="GB that earlier runs there may take when this one begins; what is unused longest goes."
+    ),
+]
+
 Track = Annotated[bool, typer.Option("--track", help="Tell MLflow: at MLFLOW_TRACKING_URI, else in mlruns/ here.")]
 
 
@@ -31,6 +41,16 @@ def open_tracker(wanted: bool, config: TrackingConfig | None) -> Tracker | None:
     from training.tracking.store import Tracker
 
     return Tracker(config or TrackingConfig())
+
+
+def make_room(processed: Path, gigabytes: float) -> None:
+    """Remove the runs unused for longest beyond a bound, and say so."""
+    from training.scale.pruning import prune
+
+    removed = prune(processed, int(gigabytes * 1e9))
+    if removed:
+        freed = sum(one.size for one in removed) / 1e9
+        typer.echo(f"{processed}: removed {len(removed)} of the runs unused for longest, {freed:.1f} GB")
 
 
 def load_bundle(bundle: Path) -> Any:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from training.commands.options import Bundle, Data, Track, open_tracker, signing_key
+from training.commands.options import Bundle, Data, Processed, ProcessedGb, Track, make_room, open_tracker, signing_key
 from training.console import Bars
 
 app = typer.Typer()
@@ -78,6 +78,8 @@ def retrain(
         list[str] | None, typer.Option(help="URL of a service to reload; may be given more than once.")
     ] = None,
     keep: Annotated[int, typer.Option(min=1, help="Newest bundles of the prefix that stay.")] = 5,
+    processed: Processed = Path("data/processed"),
+    processed_gb: ProcessedGb = 50.0,
     force: Annotated[bool, typer.Option("--force", help="Train and promote whatever data and figures say.")] = False,
     metric: Deciding = Metric.msle,
     replicates: Annotated[int, typer.Option(min=10, help="Bootstrap replicates of the intervals.")] = 500,
@@ -96,7 +98,8 @@ def retrain(
     training = load(config)[1]
     tracker = open_tracker(track, training.tracking)
     as_of = None if training.maturity.as_of is None else training.maturity.as_of.isoformat()
-    recipe = Recipe(config, data, models, prefix, refresh, tuple(service or ()), keep, force)
+    make_room(processed, processed_gb)
+    recipe = Recipe(config, data, models, prefix, refresh, tuple(service or ()), keep, force, processed)
     terms = Terms(metric.value, as_of, replicates, seed)
     run(
         recipe,

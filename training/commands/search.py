@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from training.commands.options import Data, Track, open_tracker, signing_key
+from training.commands.options import Data, Processed, ProcessedGb, Track, make_room, open_tracker, signing_key
 from training.console import CONSOLE, Bars, summary
 
 app = typer.Typer()
@@ -48,6 +48,8 @@ def tune(
     rounds: Annotated[int, typer.Option(min=5, help="Rounds of timing a trial; each asks for 256 rows.")] = 40,
     seed: Annotated[int, typer.Option(min=0, help="Of what is tried.")] = 7,
     train: Annotated[bool, typer.Option(help="Train the chosen configuration on all rows.")] = True,
+    processed: Processed = Path("data/processed"),
+    processed_gb: ProcessedGb = 50.0,
     track: Track = False,
 ) -> None:
     """Search for less error and fewer microseconds, show the front, and train the best within the budget."""
@@ -61,9 +63,10 @@ def tune(
     from training.search.study import Settings, search
 
     tracker = open_tracker(track, load(config)[1].tracking)
+    make_room(processed, processed_gb)
     question = Question(read_yaml(config), load_space(space))
     settings = Settings(trials, error.value, ceiling_us, rounds, seed)
-    study, reference = search(question, data, out, settings, Bars(), CONSOLE.print)
+    study, reference = search(question, data, out, settings, Bars(), CONSOLE.print, processed)
     front = front_of(study, reference)
     chosen, budget = choose(front, budget_us)
     written = [*write(out, front, chosen, budget), out / CHOSEN]
@@ -73,7 +76,7 @@ def tune(
     typer.echo(f"within {budget:.1f} µs: trial {chosen.trial}, {chosen.us:.1f} µs; {', '.join(map(str, written))}")
     if not train:
         return
-    trained = train_bundle(*load(written[-1]), data, model, stages=Bars(), key=signing_key())
+    trained = train_bundle(*load(written[-1]), data, model, stages=Bars(), key=signing_key(), processed=processed)
     typer.echo(f"\n{summary(trained.evaluation)}\n\n{model}: report: {model / 'report.md'}")
     if tracker is not None:
         kept = tracker.trained(model, written[-1], load(written[-1])[1].model_dump(mode="json"))

@@ -48,6 +48,8 @@ class Recipe:
         Bundles of the prefix that stay, the newest ones; the one in use stays in any case.
     force : bool
         Train and promote whatever the data and the figures say.
+    processed : Path or None
+        As of `training.pipeline.train`.
     """
 
     config: Path
@@ -58,6 +60,7 @@ class Recipe:
     services: tuple[str, ...]
     keep: int
     force: bool
+    processed: Path | None = None
 
 
 def retrain(
@@ -105,7 +108,7 @@ def retrain(
             tell(f"nothing new: the data end with {newest}, which the bundle in use has seen")
             return None
         bundle = recipe.models / f"{recipe.prefix}-{datetime.now(UTC):%Y%m%dT%H%M%S}"
-        train(declaration, config, recipe.data, bundle, stages=stages, key=key)
+        train(declaration, config, recipe.data, bundle, stages=stages, key=key, processed=recipe.processed)
         tell(f"trained: {bundle}")
         with stages.stage("verify"):
             Predictor.load(bundle, key=key).close()

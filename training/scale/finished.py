@@ -1,7 +1,11 @@
 """Stages that were finished stay on disk: what a stage rests on enters as its key, its result leaves, computed or read.
 
 `data/processed/KEY/` holds everything that was made of the same rows, declaration, code and settings. A change of any
-of them is another key, so that nothing that is stale is ever read; folders may be removed at any time.
+of them is another key, so that nothing that is stale is ever read. `training.scale.pruning` removes what was not used
+for longest; by hand, folders may be removed whenever no training runs.
+
+The folder is trusted as the code is: results are pickles and the features' twin is a library, and both run in whoever
+reads them. It is for those alone who may start a training; one that everybody may write is refused.
 """
 
 from __future__ import annotations
@@ -22,6 +26,7 @@ from typing import Any, Final, TypeVar
 
 from app.errors import DataError
 from training.publishing.codegen import FEATURE_SOURCES
+from training.scale.pruning import hold
 
 T = TypeVar("T")
 
@@ -59,6 +64,9 @@ class Finished:
     def __init__(self, processed: Path, *rests_on: object, keeps: bool = True) -> None:
         self.directory = processed / digest(code(FEATURES), *rests_on)
         self._keeps = keeps
+        self._held = False
+        if self.directory.is_dir():
+            self.hold()
 
     @classmethod
     def temporary(cls) -> Finished:
@@ -67,6 +75,18 @@ class Finished:
         found = cls(directory, keeps=False)
         weakref.finalize(found, shutil.rmtree, directory, ignore_errors=True)
         return found
+
+    def hold(self) -> None:
+        """Make the folder where it is missing, and keep it from being removed for as long as this object is there.
+
+        Raises
+        ------
+        DataError
+            It can not be made or read, or everybody may write it.
+        """
+        if not self._held:
+            weakref.finalize(self, os.close, hold(self.directory))
+            self._held = True
 
     def stage(self, name: str, compute: Callable[[], T], *rests_on: object) -> T:
         """The result of a stage, computed unless it is there.
@@ -89,6 +109,7 @@ class Finished:
         found = _read(path)
         if found is None:
             found = (compute(),)
+            self.hold()
             _write(path, found)
         result: T = found[0]
         return result
@@ -131,7 +152,6 @@ def _read(path: Path) -> tuple[Any] | None:
 def _write(path: Path, result: tuple[Any]) -> None:
     partial = path.with_suffix(f".{os.getpid()}.partial")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         partial.write_bytes(pickle.dumps(result, protocol=pickle.HIGHEST_PROTOCOL))
         partial.replace(path)
     except OSError as fault:

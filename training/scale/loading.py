@@ -120,6 +120,7 @@ class Loader:
         width = len(plan.names)
         there = [has_shard(directory, name, len(folds[name]), width) for name in names]
         missing = [p for p, known in zip(rows.pieces, there, strict=True) if not known]
+        self._finished.hold()
         if missing:
             library = compiled_twin(self._finished.directory)
             building = Building(self._source(as_of), by_fold, folds, directory, library)

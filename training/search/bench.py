@@ -31,6 +31,8 @@ from training.pipeline import build, prepare
 from training.progress import Silent
 from training.publishing.codegen import compile_arithmetic
 from training.samples import Parts, Prepared, Sample
+from training.scale.finished import Finished
+from training.scale.loading import identity
 
 ROWS: Final = 256
 """Rows that take turns in the timing."""
@@ -72,10 +74,13 @@ class Bench:
         The configuration as it is: its split tells the hours that are kept out.
     rounds : int
         Of the timing; each asks for `ROWS` rows, one a call.
+    processed : Path, optional
+        Folder where rows and features of an earlier run are found and this one's are kept; a temporary one unless
+        given. Models are not kept: a study remembers what they were worth.
     """
 
-    def __init__(self, data: Path, raw: Mapping[str, Any], rounds: int) -> None:
-        self._data, self._rounds = data, rounds
+    def __init__(self, data: Path, raw: Mapping[str, Any], rounds: int, processed: Path | None = None) -> None:
+        self._data, self._rounds, self._processed = data, rounds, processed
         declaration, config = checked(raw)
         hours = spread(Dataset(data, declaration).partitions, config.sampling.max_partitions)
         outer = temporal_split(hours, config.split.options())
@@ -135,7 +140,9 @@ class Bench:
             self._ready = None  # before others are read: two sets of rows may not fit into memory
             dataset = Dataset(self._data, declaration)
             dataset.partitions = tuple(hour for hour in dataset.partitions if hour.name in self.hours)
-            self._ready = key, prepare(dataset, _by_shares(config), Silent())
+            config = _by_shares(config)
+            finished = None if self._processed is None else Finished(self._processed, *identity(dataset, config))
+            self._ready = key, prepare(dataset, config, Silent(), finished)
         return self._ready[1]
 
 

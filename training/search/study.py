@@ -66,7 +66,13 @@ class Reference:
 
 
 def search(
-    question: Question, data: Path, out: Path, settings: Settings, stages: Stages, tell: Callable[[str], None]
+    question: Question,
+    data: Path,
+    out: Path,
+    settings: Settings,
+    stages: Stages,
+    tell: Callable[[str], None],
+    processed: Path | None = None,
 ) -> tuple[optuna.Study, Reference]:
     """Try configurations until the study holds as many trials as asked for.
 
@@ -82,6 +88,8 @@ def search(
         Who shows progress, a stage a trial.
     tell : callable
         Given a line on each trial.
+    processed : Path, optional
+        As of `training.search.bench.Bench`.
 
     Raises
     ------
@@ -93,7 +101,7 @@ def search(
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with exclusive(out / ".lock", "search"):
         study = _open(out, settings)
-        bench = Bench(data, question.raw, settings.rounds)
+        bench = Bench(data, question.raw, settings.rounds, processed)
         _hold(study, out, _identity(question, data, bench.hours, settings.error))
         with stages.stage("the configuration as it is"):
             built = bench.build(question.raw)

@@ -232,6 +232,7 @@ def test_tune_shows_the_front_and_trains_the_choice(
     space, out, model = tmp_path / "space.yaml", tmp_path / "study", tmp_path / "models" / "tuned"
     space.write_text(yaml.safe_dump({"training.classifier.rounds": {"int": [1, 30]}}), encoding="utf-8")
     args = ("tune", "--config", tiny.config, "--data", tiny.data, "--out", out, "--space", space, "--model", model)
+    args = (*args, "--processed", tmp_path / "processed")
     code, said, _ = run(capfd, *args, "--trials", 2, "--rounds", 5, "--budget-us", 1e6)
     assert code == 0
     found = json.loads((out / "tune.json").read_text())
@@ -242,6 +243,9 @@ def test_tune_shows_the_front_and_trains_the_choice(
     assert (out / "pareto.png").read_bytes().startswith(b"\x89PNG")
     assert load(out / "chosen.yaml")[1].classifier.rounds == chosen["values"]["training.classifier.rounds"]
     assert read_manifest(model).name == "tuned"
+    # The search's rows and the training's, and the models of the training alone.
+    assert len(list((tmp_path / "processed").glob("*/plan-*.pickle"))) == 2
+    assert len(list((tmp_path / "processed").glob("*/models-*.pickle"))) == 1
     Predictor.load(model).close()
     said = mistake(run(capfd, *args, "--trials", 2, "--rounds", 5, "--budget-us", 1e-6))
     assert "budget-us: expected a configuration of at most 0.0 µs" in said
