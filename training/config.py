@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import date, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import yaml
 from pydantic import Field, ValidationError, model_validator
@@ -23,8 +23,16 @@ from training.learning.options import (
     Section,
     SelectionConfig,
     Share,
+    Strategy,
 )
 from training.tracking.options import TrackingConfig
+
+FORMS_OF: Final[dict[Strategy, tuple[str, ...]]] = {
+    "two_stage": ("ratios", "separate", "chain", "smeared", "increments", "experts"),
+    "converting_only": ("ratios", "separate"),
+    "direct": ("separate", "increments"),
+}
+"""Forms of the regressors that go with a strategy."""
 
 
 class SplitConfig(Section):
@@ -117,6 +125,9 @@ class ReportConfig(Section):
 class TrainingConfig(Section):
     """All of `training:`. `threads` is fixed so that the same data and seed give the same models.
 
+    `strategy`: `two_stage` multiplies P(buy) by what buyers pay; `converting_only` learns from buyers and leaves the
+    gate out of the price; `direct` learns from all rows (`training.learning.strategies`).
+
     With `tracking` every training is told to MLflow, as by `pltv train --track`.
     """
 
@@ -127,6 +138,7 @@ class TrainingConfig(Section):
     folds: Annotated[int, Field(ge=2)] = 5
     seed: Annotated[int, Field(ge=0)] = 7
     threads: Count = 2
+    strategy: Strategy = "two_stage"
     classifier: ClassifierConfig
     regressors: RegressorConfig
     log_mean: BoosterConfig | None = None
@@ -142,6 +154,19 @@ class TrainingConfig(Section):
     def _has_log_mean(self) -> TrainingConfig:
         if self.log_mean is None and (self.meta is None or self.meta.ship != "always"):
             raise ValueError("log_mean, or meta with `ship: always`, must be there to learn E[log1p y]")
+        return self
+
+    @model_validator(mode="after")
+    def _strategy_fits(self) -> TrainingConfig:
+        own = self.regressors
+        forms = FORMS_OF[self.strategy]
+        if own.form not in forms:
+            expected = " or ".join(forms)
+            raise ValueError(f"strategy {self.strategy} expects regressors.form {expected}, received {own.form!r}")
+        if self.strategy == "direct" and own.objective != "tweedie":
+            raise ValueError(f"strategy direct expects regressors.objective tweedie, received {own.objective!r}")
+        if self.strategy == "direct" and own.resampling is not None:
+            raise ValueError("strategy direct expects no regressors.resampling, which is of buyers")
         return self
 
     @classmethod

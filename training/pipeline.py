@@ -17,7 +17,7 @@ from training.data.sampling import spread
 from training.data.splits import check_no_leak, temporal_split
 from training.learning.boosting import Matrix, Runtime
 from training.learning.feature_selection import Selection, select_features
-from training.learning.learners import Fitted, fit_base
+from training.learning.learners import FittedBase, fit_base
 from training.progress import Silent, Stages
 from training.publishing.assembling import Assembled, assemble_ensemble
 from training.publishing.golden_rows import golden_requests
@@ -188,10 +188,10 @@ def _selected(
 
 def _learn(
     prepared: Prepared, declaration: Declaration, config: TrainingConfig, finished: Finished | None, show: Stages
-) -> Fitted:
+) -> FittedBase:
     targets = declaration.targets
 
-    def fit() -> Fitted:
+    def fit() -> FittedBase:
         return fit_base(
             Matrix(prepared.X, Runtime(config.seed, config.threads)),
             prepared.labels,

@@ -119,7 +119,7 @@ def _provenance(
     refunds = sum(part.refunds for part in (parts.train, parts.calibration, parts.validation))
     notes = [f"Revenues below zero, clipped at 0: {refunds:,}."]
     if (comparison := assembled.comparison) is not None:
-        verb = "ships" if len(assembled.fitted) > 1 else "does not ship"
+        verb = "ships" if assembled.meta is not None else "does not ship"
         notes.append(
             f"The meta-learner {verb}: on the calibration rows its squared log error is "
             f"{comparison.squared_log_error_with:.5f} against {comparison.squared_log_error_without:.5f} without "

@@ -1,6 +1,6 @@
 """X enters, prices leave: the arithmetic between compiled trees and the answer, the same for one row and many.
 
-    raw scores ─ links ─▶ p, E[y | buy] ─ meta trees ─▶ ltv, E[log1p y] ─ calibration ─ projection ─▶
+    raw scores ─ form, strategy ─▶ p, ltv ─ meta trees ─▶ ltv, E[log1p y] ─ calibration ─ projection ─▶
 
 Everything is elementwise on contiguous float64, so that a row's bits do not depend on the batch it rides in:
 no matrix product, no negative stride, no prefix sum. Inside, arrays are horizon-major, (n_horizons, n_rows).
@@ -12,16 +12,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from app.inference.arithmetic import exp, expm1, interpolate, log1p, power
 from app.inference.compiled import CompiledModel
+from app.inference.forms import LINK_CAP, Linked, link
 from app.inference.ordering import project
+from app.inference.outputs import SEGMENT, head
 from app.inference.program import EnsembleTwin
 from app.inference.specification import GATED, Calibration, EnsembleSpec, MultiplierSpec
+from app.inference.stage import BaseStage
 
 __all__ = [
     "Blend", "Calibration", "Ensemble", "EnsembleSpec", "MultiplierSpec", "Predictions",
@@ -29,8 +31,6 @@ __all__ = [
 ]  # fmt: skip
 
 Floats = NDArray[np.float64]
-
-LINK_CAP: Final = 50.0  # exp(50) = 5e21 dollars: keeps every product finite and on the float32 range
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class Predictions:
 
 
 def gate_and_conditional(raw: Floats, spec: EnsembleSpec) -> tuple[Floats, Floats]:
-    """Apply the links of the base models.
+    """Probability and conditional revenue of the base models, the first two of `app.inference.forms.link`.
 
     Parameters
     ----------
@@ -82,23 +82,17 @@ def gate_and_conditional(raw: Floats, spec: EnsembleSpec) -> tuple[Floats, Float
     Returns
     -------
     p : ndarray of shape (n_rows,)
-        sigmoid of the gate.
     conditional : ndarray of shape (n_horizons, n_rows), US dollars
-        E[y_h | buy] = exp(raw_h).
     """
-    n = 1 + len(spec.horizons)
-    scores = raw.T[:n].copy()  # (1 + n_horizons, n_rows); of one row, ascontiguousarray would be raw itself
-    np.negative(scores[0], out=scores[0])
-    links = exp(np.minimum(scores, LINK_CAP, out=scores))
-    p: Floats = 1.0 / (1.0 + links[0])
-    return p, links[1:]
+    linked = link(raw, spec)
+    return linked.p, linked.conditional
 
 
 def meta_feature_names(spec: EnsembleSpec) -> tuple[str, ...]:
     """Return the columns of `meta_features`."""
-    days = [f"d{h}" for h in spec.horizons]
-    extra = [output.name for output in spec.base.outputs[1 + len(days) :]]
-    return ("p", *(f"log1p_{d}" for d in days), *(f"p_times_{d}" for d in days), *extra)
+    days = [head(h) for h in spec.horizons]
+    segments = (f"{SEGMENT}{k}" for k in range(spec.segments))
+    return ("p", *(f"log1p_{d}" for d in days), *(f"p_times_{d}" for d in days), *segments, *spec.extras)
 
 
 def meta_features(raw: Floats, spec: EnsembleSpec) -> Floats:
@@ -112,15 +106,14 @@ def meta_features(raw: Floats, spec: EnsembleSpec) -> Floats:
     -------
     ndarray of shape (n_rows, n_meta_features), float64 on the float32 grid
     """
-    p, conditional = gate_and_conditional(raw, spec)
-    return _meta_matrix(raw, p, conditional, p * conditional)
+    return _meta_matrix(raw, link(raw, spec), spec)
 
 
 def blend(raw: Floats, raw_meta: Floats | None, spec: EnsembleSpec) -> Blend:
     """Turn raw scores into uncalibrated predictions.
 
-    The meta heads of the horizons correct p · E[y | buy] by a factor exp(raw): they are trained with
-    `init_score = log(p · E[y | buy])`.
+    The meta heads of the horizons correct the base models' E[y] by a factor exp(raw): they are trained with
+    `init_score = log(E[y])`.
 
     Parameters
     ----------
@@ -128,8 +121,7 @@ def blend(raw: Floats, raw_meta: Floats | None, spec: EnsembleSpec) -> Blend:
     raw_meta : ndarray of shape (n_rows, n_meta_outputs) or None
         None without a meta-learner.
     """
-    p, conditional = gate_and_conditional(raw, spec)
-    return _blend(raw, raw_meta, p, p * conditional, spec)
+    return _blend(raw, raw_meta, link(raw, spec), spec)
 
 
 def calibrate(mix: Blend, state: NDArray[np.integer], calibration: Calibration) -> Blend:
@@ -158,7 +150,8 @@ class Ensemble:
     Parameters
     ----------
     spec : EnsembleSpec
-    base : CompiledModel
+    base : sequence of CompiledModel
+        One a library of `spec.base`.
     meta : CompiledModel or None
         Present exactly when `spec.meta` is.
     twin : EnsembleTwin, optional
@@ -166,22 +159,30 @@ class Ensemble:
     """
 
     def __init__(
-        self, spec: EnsembleSpec, base: CompiledModel, meta: CompiledModel | None, twin: EnsembleTwin | None = None
+        self,
+        spec: EnsembleSpec,
+        base: Sequence[CompiledModel],
+        meta: CompiledModel | None,
+        twin: EnsembleTwin | None = None,
     ) -> None:
         self.spec = spec
-        self.base = base
+        self.base = BaseStage(spec, base)
         self.meta = meta
         self.twin = twin
+
+    @property
+    def models(self) -> tuple[CompiledModel, ...]:
+        """The libraries in the order of `spec.libraries`."""
+        return self.base.models if self.meta is None else (*self.base.models, self.meta)
 
     def uncalibrated(self, X: Floats) -> Blend:
         """Return predictions before calibration; X as `predict` takes it."""
         raw = self.base.predict_raw(X)
-        p, conditional = gate_and_conditional(raw, self.spec)
-        expected = p * conditional
+        linked = link(raw, self.spec)
         raw_meta = None
         if self.meta is not None:
-            raw_meta = self.meta.predict_raw(_meta_matrix(raw, p, conditional, expected))
-        return _blend(raw, raw_meta, p, expected, self.spec)
+            raw_meta = self.meta.predict_raw(_meta_matrix(raw, linked, self.spec))
+        return _blend(raw, raw_meta, linked, self.spec)
 
     def predict(
         self, X: Floats, state: NDArray[np.integer], advertisers: Sequence[str | None] | None = None
@@ -253,29 +254,27 @@ class Ensemble:
             self.meta.close()
 
 
-def _meta_matrix(raw: Floats, p: Floats, conditional: Floats, expected: Floats) -> Floats:
-    n = len(conditional)
-    extra = raw.shape[1] - 1 - n
-    matrix = np.empty((len(p), 1 + 2 * n + extra), dtype=np.float32)
-    matrix[:, 0] = p
-    matrix[:, 1 : 1 + n] = log1p(conditional).T
-    matrix[:, 1 + n : 1 + 2 * n] = expected.T
-    matrix[:, 1 + 2 * n :] = raw[:, 1 + n :]
+def _meta_matrix(raw: Floats, linked: Linked, spec: EnsembleSpec) -> Floats:
+    product = linked.expected if spec.strategy == "two_stage" else linked.p * linked.conditional
+    extras = raw[:, [spec.columns[name] for name in spec.extras]].T
+    rows = (linked.p[None], log1p(linked.conditional), product, linked.shares, extras)
+    matrix = np.empty((len(raw), sum(map(len, rows))), dtype=np.float32)
+    np.concatenate(rows, out=matrix.T, casting="same_kind")
     return matrix.astype(np.float64)
 
 
-def _blend(raw: Floats, raw_meta: Floats | None, p: Floats, expected: Floats, spec: EnsembleSpec) -> Blend:
-    log_mean = _log_mean(raw, raw_meta, p, spec)
+def _blend(raw: Floats, raw_meta: Floats | None, linked: Linked, spec: EnsembleSpec) -> Blend:
+    log_mean = _log_mean(raw, raw_meta, linked.p, spec)
     if raw_meta is None:
-        return Blend(p, expected, log_mean)
+        return Blend(linked.p, linked.expected, log_mean)
     correction = exp(np.minimum(raw_meta.T[: len(spec.horizons)], LINK_CAP))
-    return Blend(p, np.multiply(expected, correction, out=correction), log_mean)
+    return Blend(linked.p, np.multiply(linked.expected, correction, out=correction), log_mean)
 
 
 def _log_mean(raw: Floats, raw_meta: Floats | None, p: Floats, spec: EnsembleSpec) -> Floats:
     """E[log1p y], not below 0; a `gated` score is E[log1p y | buy] and still lacks p."""
     source, column = spec.log_mean_source
     score = (raw if source == "base" or raw_meta is None else raw_meta)[:, column]
-    if source == "base" and spec.base.outputs[column].link == GATED:
+    if source == "base" and spec.outputs[column].link == GATED:
         score = p * score
     return np.where(score > 0.0, score, 0.0)

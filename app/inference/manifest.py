@@ -16,7 +16,7 @@ import numpy as np
 
 from app.errors import BundleCorrupt, BundleIncompatible
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 MANIFEST: Final = "manifest.json"
 LOADABLE: Final = ("system", "machine", "libc")  # a library of another of these can not be loaded here
 

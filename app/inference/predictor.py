@@ -16,9 +16,10 @@ from app.inference import bundle
 from app.inference.compiled import CompiledModel
 from app.inference.ensemble import Ensemble, Predictions, meta_feature_names
 from app.inference.golden import OTHER_PROCESSOR, replay
+from app.inference.lowering import lower
 from app.inference.manifest import Manifest, current_platform
 from app.inference.prior import Prior
-from app.inference.program import EnsembleTwin, lower
+from app.inference.program import EnsembleTwin
 from app.inference.specification import EnsembleSpec, LibrarySpec
 
 
@@ -121,7 +122,7 @@ def _check_parts(spec: EnsembleSpec, plan: FeaturePlan, prior: Prior, declaratio
     """The parts of a bundle must speak of the same columns and horizons."""
     horizons = declaration.targets.horizons
     _same(f"{bundle.ENSEMBLE}: horizons", list(horizons), list(spec.horizons))
-    _same(f"{bundle.ENSEMBLE}: base.n_features", len(plan.names), spec.base.n_features)
+    _same(f"{bundle.ENSEMBLE}: base.n_features", len(plan.names), spec.n_features)
     if spec.meta is not None:
         _same(f"{bundle.ENSEMBLE}: meta.n_features", len(meta_feature_names(spec)), spec.meta.n_features)
     _same(f"{bundle.PRIOR}: values a cohort", 2 + len(horizons), prior.n_values)
@@ -134,9 +135,7 @@ def _same(what: str, expected: object, received: object) -> None:
 
 def _check_certificate(certificate: Any, spec: EnsembleSpec, manifest: Manifest) -> None:
     """Each library must have a certificate of its own bytes, without a difference."""
-    for library in (spec.base, spec.meta):
-        if library is None:
-            continue
+    for library in spec.libraries:
         try:
             proof = certificate["libraries"][library.library]
             found = (proof["library_sha256"], proof["mismatches"], proof["max_abs_diff"])
@@ -153,9 +152,8 @@ def _check_certificate(certificate: Any, spec: EnsembleSpec, manifest: Manifest)
 
 
 def _load_ensemble(path: Path, spec: EnsembleSpec) -> Ensemble:
-    base = _load_library(path, spec.base)
-    meta = _load_library(path, spec.meta) if spec.meta is not None else None
-    models = [base] if meta is None else [base, meta]
+    models = [_load_library(path, library) for library in spec.libraries]
+    base, meta = models[: len(spec.base)], None if spec.meta is None else models[-1]
     compiled = path / bundle.ARITHMETIC
     return Ensemble(spec, base, meta, EnsembleTwin(compiled, lower(spec), models) if compiled.exists() else None)
 

@@ -1,8 +1,9 @@
 """The ensemble as steps over registers, and their compiled interpreter: X enters, prices leave in one call.
 
-For a request's few rows numpy's call overhead is several times the price of the trees. `lower` writes down what
-`app.inference.ensemble` computes as a list of steps; `ensemble.so` (`training/publishing/ensemble.c`) runs them over
-blocks of rows and calls the libraries of trees itself. Bits are those of the definition: `app.inference.arithmetic`.
+For a request's few rows numpy's call overhead is several times the price of the trees. `app.inference.lowering` writes
+down what `app.inference.ensemble` computes as a list of steps; `ensemble.so` (`training/publishing/ensemble.c`) runs
+them over blocks of rows and calls the libraries of trees itself. Bits are those of the definition:
+`app.inference.arithmetic`.
 """
 
 from __future__ import annotations
@@ -19,10 +20,11 @@ from numpy.typing import NDArray
 from app.features.native import Library, address
 from app.inference.arithmetic import slopes
 from app.inference.compiled import CompiledModel
-from app.inference.specification import GATED, Curve, EnsembleSpec
+from app.inference.curves import Curve
+from app.inference.outputs import LinearSpec
 
 LIBRARY: Final = "ensemble.so"
-INTERFACE: Final = 1  # PLTV_INTERFACE of ensemble.c
+INTERFACE: Final = 2  # PLTV_INTERFACE of ensemble.c
 REFERENCE: Final = 0  # the register of the multiplier's references
 
 Floats = NDArray[np.float64]
@@ -45,6 +47,9 @@ class Operation(IntEnum):
     STATE = 11
     CLIP = 12
     PROJECT = 13
+    SUBTRACT = 14
+    MAXIMUM = 15
+    DOT = 16
 
 
 class Program:
@@ -75,14 +80,22 @@ class Program:
         knots = [*curve.x.tolist(), *curve.y.tolist(), *slopes(curve.x, curve.y).tolist()]
         return self.apply(Operation.CURVE, a, constants=knots, n=len(curve.x))
 
-    def trees(self, library: int, inputs: Sequence[int] = ()) -> list[int]:
-        """Add a library's call; the registers of its outputs. Without `inputs` it reads X."""
+    def trees(self, library: int, inputs: Sequence[int] = (), *, reads_X: bool = True) -> list[int]:
+        """Add a library's call; the registers of its outputs. It reads X, then the registers of `inputs`."""
         outputs = self.widths[library][1]
         first, at = self.n_registers, len(self.picks)
         self.picks += inputs
-        self.steps.append((Operation.TREES, first, library, 0, at, len(inputs)))
+        self.steps.append((Operation.TREES, first, library, int(reads_X), at, len(inputs)))
         self.n_registers += outputs
         return list(range(first, first + outputs))
+
+    def dot(self, linear: LinearSpec) -> int:
+        """Add a dot product over columns of X; the register that it fills."""
+        constants, at, n = self._keep(linear.constants), len(self.picks), len(linear.columns)
+        self.steps.append((Operation.DOT, self.n_registers, constants, 0, at, n))
+        self.picks += linear.columns
+        self.n_registers += 1
+        return self.n_registers - 1
 
     def project(self, registers: Sequence[int], weights: Sequence[float]) -> int:
         """Put registers into order, in place; the register that says which rows were out of order."""
@@ -92,64 +105,16 @@ class Program:
         self.n_registers += 1
         return self.n_registers - 1
 
+    @property
+    def widest_input(self) -> int:
+        """Columns that a library's input made of registers, or a row of the projection, takes at most."""
+        width, rows = self.widths[0][0], (Operation.TREES, Operation.PROJECT)
+        return max(step[3] * width + step[5] for step in self.steps if step[0] in rows and step[5])
+
     def _keep(self, constants: Sequence[float]) -> int:
         at = len(self.constants)
         self.constants += constants
         return at
-
-
-def lower(spec: EnsembleSpec) -> Program:
-    """Write an ensemble down.
-
-    Returns
-    -------
-    Program
-        Its outputs: p_buyer, one ltv a horizon, log_mean, multiplier, and 1 where the projection changed the row.
-    """
-    libraries = [spec.base] if spec.meta is None else [spec.base, spec.meta]
-    program = Program([(library.n_features, len(library.outputs)) for library in libraries])
-    raw = program.trees(0)
-    p = program.apply(Operation.SIGMOID, raw[0])
-    n = len(spec.horizons)
-    conditional = [program.apply(Operation.EXP, score) for score in raw[1 : 1 + n]]
-    ltv = [program.apply(Operation.MULTIPLY, p, c) for c in conditional]
-    raw_meta: list[int] = []
-    if spec.meta is not None:
-        logs = [program.apply(Operation.LOG1P, c) for c in conditional]
-        raw_meta = program.trees(1, [p, *logs, *ltv, *raw[1 + n :]])
-        ltv = [
-            program.apply(Operation.MULTIPLY, x, program.apply(Operation.EXP, score))
-            for x, score in zip(ltv, raw_meta[:n], strict=True)
-        ]
-    log_mean = _log_mean(program, spec, raw, raw_meta, p)
-    _answer(program, spec, p, ltv, log_mean)
-    return program
-
-
-def _log_mean(program: Program, spec: EnsembleSpec, raw: list[int], raw_meta: list[int], p: int) -> int:
-    source, column = spec.log_mean_source
-    score = raw[column] if source == "base" else raw_meta[column]
-    if source == "base" and spec.base.outputs[column].link == GATED:
-        score = program.apply(Operation.MULTIPLY, p, score)
-    return program.apply(Operation.POSITIVE, score)
-
-
-def _answer(program: Program, spec: EnsembleSpec, p: int, ltv: list[int], log_mean: int) -> None:
-    """Calibration, projection and multiplier."""
-    calibration, m = spec.calibration, spec.multiplier
-    priced = []
-    for h, (x, curve) in enumerate(zip(ltv, calibration.ltv, strict=True)):
-        factor = program.curve(program.apply(Operation.LOG1P, x), curve)
-        factor = program.apply(Operation.STATE, factor, constants=calibration.state[:, h].tolist())
-        priced.append(program.apply(Operation.MULTIPLY, x, factor))
-    corrected = program.project(priced, spec.weights.tolist())
-    ratio = program.apply(Operation.DIVIDE, priced[spec.horizons.index(m.horizon)], REFERENCE)
-    if m.alpha != 1.0:
-        ratio = program.apply(Operation.POWER, ratio, constants=[m.alpha])
-    multiplier = program.apply(Operation.CLIP, ratio, constants=[m.lo, m.hi])
-    probability = program.curve(p, calibration.p_buyer)
-    dollars = program.apply(Operation.EXPM1, program.curve(log_mean, calibration.log_mean))
-    program.outputs = [probability, *priced, dollars, multiplier, corrected]
 
 
 class EnsembleTwin:
@@ -191,10 +156,8 @@ class EnsembleTwin:
             np.array(program.outputs, dtype=np.int64),
             np.array(libraries, dtype=np.int64),
         ]
-        # A step's own columns fit where a library's input does: the projection takes its rows from there.
-        inputs = [step[5] for step in program.steps if step[0] in (Operation.TREES, Operation.PROJECT)]
         sizes = (
-            len(program.steps), program.n_registers, self.n_features, self.n_outputs, max(inputs) + 1,
+            len(program.steps), program.n_registers, self.n_features, self.n_outputs, program.widest_input,
             max(width[1] for width in program.widths),
         )  # fmt: skip
         self._program = np.array([*sizes, *(table.ctypes.data for table in self._tables)], dtype=np.int64)
@@ -213,7 +176,7 @@ class EnsembleTwin:
         Returns
         -------
         ndarray of shape (n_rows, n_outputs), float64
-            The columns of `lower`.
+            The columns of `app.inference.lowering.lower`.
 
         Raises
         ------

@@ -12,6 +12,8 @@ import numpy as np
 from app.inference.ensemble import blend, calibrate, meta_features
 from app.inference.ordering import project
 from app.inference.predictor import Predictor
+from app.inference.specification import EnsembleSpec
+from app.inference.stage import extended
 from loadtests.benchmarks import services
 from loadtests.benchmarks.plan import Bench
 from loadtests.benchmarks.scenarios.models import columns
@@ -19,8 +21,9 @@ from loadtests.payloads import Body, encode
 from loadtests.peers.answers import Question
 from loadtests.peers.contest import CHECKED, Candidate, resting
 from loadtests.peers.results import OURS
-from loadtests.peers.rows import Floats, Job, boosters_of, scores_of
+from loadtests.peers.rows import Floats, Job, scores_of
 from loadtests.peers.wire import ECHO, Wire
+from training.publishing.compilation import load_models
 
 ECHO_TITLE: Final = "bare uvicorn echo (reference)"
 
@@ -53,14 +56,24 @@ def expected(bundle: Path, bodies: Sequence[Body]) -> Floats:
     spec, rows = predictor.ensemble.spec, columns(predictor, bodies)
     X = predictor.plan.transform(rows)
     predictor.close()
-    raw = scores_of(boosters_of(bundle, "base", [output.name for output in spec.base.outputs]), X, raw=True)
+    raw = _raw(bundle, spec, X)
     raw_meta = None
     if spec.meta is not None:
-        boosters = boosters_of(bundle, "meta", [output.name for output in spec.meta.outputs])
-        raw_meta = scores_of(boosters, meta_features(raw, spec), raw=True)
+        raw_meta = scores_of(load_models(bundle, spec.meta), meta_features(raw, spec), raw=True)
     mix = calibrate(blend(raw, raw_meta, spec), rows.row_state, spec.calibration)
     ltv, _ = project(np.ascontiguousarray(mix.ltv.T), spec.weights)
     return np.column_stack([mix.p_buyer, ltv, np.expm1(mix.log_mean)])
+
+
+def _raw(bundle: Path, spec: EnsembleSpec, X: Floats) -> Floats:
+    """Raw scores of the base stage, each library fed with what those before it answered."""
+    parts: list[Floats] = []
+    for library in spec.base:
+        boosters = load_models(bundle, library)
+        columns = [spec.columns[name] for name in library.inputs]
+        own = extended(X, np.column_stack(parts)[:, columns]) if columns else X
+        parts.append(scores_of(boosters, own, raw=True))
+    return np.column_stack([*parts, *(one.score(X) for one in spec.linear)])
 
 
 def title(corpus: str) -> str:

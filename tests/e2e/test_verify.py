@@ -139,7 +139,7 @@ def test_a_library_that_nobody_sealed_is_refused(copied: Path, capfd: Captured) 
 def test_an_older_format_is_refused(copied: Path, capfd: Captured) -> None:
     """By its schema version."""
     rewrite_manifest(copied, schema_version=0)
-    assert "expected schema_version 1, received 0" in refusal(capfd, 1, "verify", "--bundle", copied)
+    assert "expected schema_version 2, received 0" in refusal(capfd, 1, "verify", "--bundle", copied)
 
 
 def test_a_signature_holds_the_manifest_too(copied: Path, capfd: Captured, monkeypatch: pytest.MonkeyPatch) -> None:

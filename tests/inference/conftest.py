@@ -91,7 +91,7 @@ def spec() -> EnsembleSpec:
     )
     return EnsembleSpec(
         horizons=HORIZONS,
-        base=LibrarySpec("base.so", N_FEATURES, (Output("gate", "logit"), *HEADS)),
+        base=(LibrarySpec("base.so", N_FEATURES, (Output("gate", "logit"), *HEADS)),),
         meta=LibrarySpec("meta.so", 7, (*HEADS, Output("log_mean", "identity"))),
         calibration=calibration,
         weights=np.array([1.0, 0.7, 0.4]),

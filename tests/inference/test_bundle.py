@@ -71,7 +71,7 @@ def _declare_otherwise(path: Path) -> None:
         (lambda p: (p / "extra.so").write_bytes(b""), BundleCorrupt, r"extra\.so is a library that manifest\.json"),
         (_name_a_file_outside, BundleCorrupt, r"\.\./shop-1/base\.so lies outside of the bundle$"),
         (_declare_otherwise, BundleIncompatible, r"declaration\.json: expected fingerprint \w{64}, received \w{64}$"),
-        (lambda p: edit_manifest(p, schema_version=9), BundleIncompatible, "expected schema_version 1, received 9$"),
+        (lambda p: edit_manifest(p, schema_version=9), BundleIncompatible, "expected schema_version 2, received 9$"),
         (
             lambda p: edit_manifest(p, platform=elsewhere(machine="vax")),
             BundleIncompatible,

@@ -20,7 +20,7 @@ from tests.inference.conftest import HEADS, N_FEATURES, make_rows
 @pytest.fixture(scope="module")
 def ensemble(spec: EnsembleSpec, base_library: Path, meta_library: Path) -> Ensemble:
     """The whole ensemble over the small libraries."""
-    return Ensemble(spec, CompiledModel(base_library, N_FEATURES, 4), CompiledModel(meta_library, 7, 4))
+    return Ensemble(spec, [CompiledModel(base_library, N_FEATURES, 4)], CompiledModel(meta_library, 7, 4))
 
 
 def _interpolate(value: float, xs: NDArray[np.float64], ys: NDArray[np.float64]) -> float:
@@ -95,12 +95,12 @@ def test_training_computes_what_the_service_computes(ensemble: Ensemble) -> None
 
 def test_meta_features_are_named_and_on_the_float32_grid(spec: EnsembleSpec) -> None:
     """One name a column; every value survives a round trip through float32."""
-    extra = dataclasses.replace(spec.base, outputs=(*spec.base.outputs, Output("experts", "identity")))
-    wide = dataclasses.replace(spec, base=extra)
+    extra = dataclasses.replace(spec.base[0], outputs=(*spec.base[0].outputs, Output("other", "identity")))
+    wide = dataclasses.replace(spec, base=(extra,))
     raw = np.random.default_rng(5).normal(size=(9, 5))
     matrix = meta_features(raw, wide)
     assert meta_feature_names(wide) == (
-        "p", "log1p_d1", "log1p_d7", "log1p_d14", "p_times_d1", "p_times_d7", "p_times_d14", "experts",
+        "p", "log1p_d1", "log1p_d7", "log1p_d14", "p_times_d1", "p_times_d7", "p_times_d14", "other",
     )  # fmt: skip
     assert matrix.shape == (9, 8)
     assert matrix.flags.c_contiguous
@@ -111,7 +111,7 @@ def test_meta_features_are_named_and_on_the_float32_grid(spec: EnsembleSpec) -> 
 def test_without_a_meta_learner_the_base_answers(spec: EnsembleSpec) -> None:
     """ltv is p · E[y | buy], and the log-mean is a base output, never below zero."""
     base = LibrarySpec("base.so", N_FEATURES, (Output("gate", "logit"), *HEADS, Output("log_mean", "identity")))
-    plain = dataclasses.replace(spec, base=base, meta=None)
+    plain = dataclasses.replace(spec, base=(base,), meta=None)
     raw = np.array([[0.0, 0.0, math.log(2), math.log(4), -3.0], [0.0, 0.0, 0.0, 0.0, 0.5]])
     mix = blend(raw, None, plain)
     assert mix.ltv.T.tolist() == [pytest.approx([0.5, 1.0, 2.0]), [0.5, 0.5, 0.5]]
@@ -121,7 +121,7 @@ def test_without_a_meta_learner_the_base_answers(spec: EnsembleSpec) -> None:
 def test_a_gated_score_is_weighed_by_the_probability(spec: EnsembleSpec) -> None:
     """E[log1p y] is p · E[log1p y | buy] where the output is conditional on buying."""
     base = LibrarySpec("base.so", N_FEATURES, (Output("gate", "logit"), *HEADS, Output("log_mean", "gated")))
-    gated = dataclasses.replace(spec, base=base, meta=None)
+    gated = dataclasses.replace(spec, base=(base,), meta=None)
     raw = np.array([[0.0, 0.0, 0.0, 0.0, 3.0], [math.log(3), 0.0, 0.0, 0.0, 2.0], [0.0, 0.0, 0.0, 0.0, -1.0]])
     assert blend(raw, None, gated).log_mean.tolist() == pytest.approx([1.5, 1.5, 0.0])
 

@@ -72,7 +72,7 @@ def _nudge(relative: float) -> Callable[[Any], None]:
             lambda c: c["libraries"].update({"meta.so": c["libraries"]["base.so"]}),
             r"certificate\.json: meta\.so: expected sha256",
         ),
-        ("ensemble.json", lambda e: e["base"].update(n_features=3), r"base\.n_features: expected \d+, received 3"),
+        ("ensemble.json", lambda e: e["base"][0].update(n_features=3), r"base\.n_features: expected \d+, received 3"),
         ("ensemble.json", lambda e: e["meta"].update(n_features=3), r"meta\.n_features: expected 7, received 3"),
         ("prior.json", lambda p: p["tables"][0].update({"": [0.5]}), "values a cohort: expected 5, received 1"),
     ],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -14,20 +16,30 @@ from numpy.typing import NDArray
 
 from app.errors import BundleIncompatible
 from app.inference.compiled import CompiledModel
-from app.inference.ensemble import Ensemble
-from app.inference.program import EnsembleTwin, lower
-from app.inference.specification import Calibration, Curve, EnsembleSpec, LibrarySpec, MultiplierSpec, Output
+from app.inference.ensemble import Ensemble, meta_feature_names
+from app.inference.lowering import lower
+from app.inference.program import EnsembleTwin
+from app.inference.specification import (
+    Calibration,
+    Curve,
+    EnsembleSpec,
+    LibrarySpec,
+    LinearSpec,
+    MultiplierSpec,
+    Output,
+    Recalibration,
+)
 from tests.inference.conftest import N_FEATURES, make_rows
 from training.publishing.codegen import compile_arithmetic, compiler
 
-# Stands for trees: the scores are the first columns of its X, so that a test chooses them.
+# Stands for trees: its scores are the last columns of what it reads, so that a test chooses them.
 COPY = """
 #include <stddef.h>
 #include <stdint.h>
 const int32_t pltv_n_features = WIDTH, pltv_n_targets = TARGETS;
 int pltv_predict(const double *X, size_t n, double *out) {
   for (size_t i = 0; i < n; i++)
-    for (size_t j = 0; j < TARGETS; j++) out[i * TARGETS + j] = X[i * WIDTH + j];
+    for (size_t j = 0; j < TARGETS; j++) out[i * TARGETS + j] = X[i * WIDTH + WIDTH - 1 - j];
   return 0;
 }
 """
@@ -61,29 +73,66 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Libraries:
 
 
 @st.composite
+def base_stages(draw: st.DrawFn, form: str, horizons: tuple[int, ...], log_mean: Output) -> tuple[LibrarySpec, ...]:
+    """The outputs that a form needs, in one library or several; later ones may read what earlier ones say."""
+    heads = [Output(f"d{h}", "log") for h in horizons]
+    if form == "experts":
+        count = draw(st.integers(2, 4))
+        del heads[draw(st.integers(0, len(heads) - 1))]
+        heads += [Output(f"segment_{k}", "share") for k in range(count)]
+        heads += [Output(f"expert_{k}", "log") for k in range(count)]
+    outputs = draw(st.permutations([Output("gate", "logit"), *heads, log_mean]))
+    cuts = sorted(draw(st.sets(st.integers(1, len(outputs) - 1), max_size=2)))
+    width, base = len(outputs) + 1, list[LibrarySpec]()
+    for i, (start, stop) in enumerate(itertools.pairwise([0, *cuts, len(outputs)])):
+        known = [output.name for output in outputs[:start]]
+        inputs = tuple(draw(st.lists(st.sampled_from(known), unique=True))) if known else ()
+        base.append(LibrarySpec(f"base-{i}.so", width + len(inputs), tuple(outputs[start:stop]), inputs))
+    return tuple(base)
+
+
+@st.composite
 def specifications(draw: st.DrawFn) -> EnsembleSpec:
-    """Any number of horizons, with and without a meta-learner, every link, curves of one knot and of many."""
+    """Any number of horizons, strategy and form, with and without a meta-learner, every link, curves of one knot and of
+    many.
+    """
     horizons = tuple(sorted(draw(st.sets(st.integers(1, 30), min_size=1, max_size=4))))
-    heads = tuple(Output(f"d{h}", "log") for h in horizons)
-    link = draw(st.sampled_from(["identity", "gated"]))
-    outputs = (Output("gate", "logit"), *heads, Output("log_mean", link))
-    base = LibrarySpec("base.so", len(outputs), outputs)
-    meta = None
-    if draw(st.booleans()):
-        width = 2 + 2 * len(horizons)
-        extra = (Output("log_mean", "identity"),) if draw(st.booleans()) else ()
-        meta = LibrarySpec("meta.so", width, (*heads, *extra))
+    form = draw(st.sampled_from(["exp", "smeared", "increments", "experts"]))
+    base = draw(base_stages(form, horizons, Output("log_mean", draw(st.sampled_from(["identity", "gated"])))))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    linear = tuple(_linear(rng, name, base[0].n_features) for name in draw(st.sampled_from([(), ("net",), ("a", "b")])))
     knots = st.integers(1, 9)
-    curves = [
-        Curve(np.cumsum(rng.exponential(0.3, n)), rng.uniform(0.2, 2.0, n)) for n in (draw(knots) for _ in range(6))
-    ]
+
+    def curve() -> Curve:
+        n = draw(knots)
+        return Curve(np.cumsum(rng.exponential(0.3, n)), rng.uniform(0.2, 2.0, n))
+
     calibration = Calibration(
-        curves[0], tuple(curves[1 : 1 + len(horizons)]), rng.uniform(0.5, 2.0, (4, len(horizons))), curves[5]
+        curve(), tuple(curve() for _ in horizons), rng.uniform(0.5, 2.0, (4, len(horizons))), curve()
+    )
+    undone = Recalibration(
+        Curve(np.array([0.0, 0.4, 1.0]), np.array([0.0, 0.1, 0.9])) if draw(st.booleans()) else None,
+        tuple(curve() for _ in horizons) if draw(st.booleans()) else (),
     )
     alpha = draw(st.sampled_from([1.0, 0.5, 1.7]))
     multiplier = MultiplierSpec("bundle", draw(st.sampled_from(horizons)), alpha, 0.1, 10.0, 1.3, {"com.rare": 0.7})
-    return EnsembleSpec(horizons, base, meta, calibration, rng.uniform(0.1, 3.0, len(horizons)), multiplier)
+    spec = EnsembleSpec(
+        horizons, base, None, calibration, rng.uniform(0.1, 3.0, len(horizons)), multiplier,
+        draw(st.sampled_from(["two_stage", "free"])), form, linear, undone,
+    )  # fmt: skip
+    if not draw(st.booleans()):
+        return spec
+    heads = tuple(Output(f"d{h}", "log") for h in horizons)
+    extra = (Output("log_mean", "identity"),) if draw(st.booleans()) else ()
+    meta = LibrarySpec("meta.so", len(meta_feature_names(spec)), (*heads, *extra))
+    return dataclasses.replace(spec, meta=meta)
+
+
+def _linear(rng: np.random.Generator, name: str, n_features: int) -> LinearSpec:
+    columns = tuple(rng.permutation(n_features)[: rng.integers(0, n_features + 1)].tolist())
+    lo = rng.normal(-2.0, 1.0, len(columns))
+    fill, weight = rng.normal(size=(2, len(columns)))
+    return LinearSpec(name, float(rng.normal()), columns, fill, lo, lo + rng.exponential(2.0, len(columns)), weight)
 
 
 def scores(seed: int, n_rows: int, width: int) -> NDArray[np.float64]:
@@ -100,11 +149,10 @@ def test_the_program_has_the_bits_of_its_definition(
     interpreter: Path, library: Libraries, spec: EnsembleSpec, seed: int, n_rows: int
 ) -> None:
     """Every column of every row, whatever the ensemble and however the rows fall into blocks."""
-    base = library(spec.base.n_features, len(spec.base.outputs))
-    meta = None if spec.meta is None else library(spec.meta.n_features, len(spec.meta.outputs))
-    models = [base] if meta is None else [base, meta]
+    models = [library(one.n_features, len(one.outputs)) for one in spec.libraries]
+    base, meta = models[: len(spec.base)], None if spec.meta is None else models[-1]
     twin = EnsembleTwin(interpreter, lower(spec), models)
-    X, state = scores(seed, n_rows, spec.base.n_features), np.random.default_rng(seed).integers(0, 4, n_rows)
+    X, state = scores(seed, n_rows, spec.n_features), np.random.default_rng(seed).integers(0, 4, n_rows)
     advertisers = [("com.rare", None, "com.other")[i % 3] for i in range(n_rows)]
     expected = Ensemble(spec, base, meta).predict(X, state, advertisers)
     received = Ensemble(spec, base, meta, twin).predict(X, state, advertisers)
@@ -116,8 +164,8 @@ def test_real_trees(interpreter: Path, spec: EnsembleSpec, base_library: Path, m
     """The same with compiled trees and missing values in X."""
     base, meta = CompiledModel(base_library, N_FEATURES, 4), CompiledModel(meta_library, 7, 4)
     X, state = make_rows(31, 200), np.arange(200) % 4
-    expected = Ensemble(spec, base, meta).predict(X, state)
-    received = Ensemble(spec, base, meta, EnsembleTwin(interpreter, lower(spec), [base, meta])).predict(X, state)
+    expected = Ensemble(spec, [base], meta).predict(X, state)
+    received = Ensemble(spec, [base], meta, EnsembleTwin(interpreter, lower(spec), [base, meta])).predict(X, state)
     assert received.ltv.tobytes() == expected.ltv.tobytes()
     assert 0 < received.corrected.sum() < 200
     np.testing.assert_array_equal(received.corrected, expected.corrected)
@@ -128,7 +176,7 @@ def test_another_shape_is_refused(
 ) -> None:
     """Before a byte is read; so is an X that is not contiguous."""
     base, meta = CompiledModel(base_library, N_FEATURES, 4), CompiledModel(meta_library, 7, 4)
-    ensemble = Ensemble(spec, base, meta, EnsembleTwin(interpreter, lower(spec), [base, meta]))
+    ensemble = Ensemble(spec, [base], meta, EnsembleTwin(interpreter, lower(spec), [base, meta]))
     for X in (np.zeros((3, N_FEATURES)), np.zeros((2, N_FEATURES - 1)), np.asfortranarray(np.zeros((2, N_FEATURES)))):
         with pytest.raises(ValueError, match="X: expected"):
             ensemble.predict(X, np.zeros(2, dtype=np.int64))
@@ -137,5 +185,5 @@ def test_another_shape_is_refused(
 
 def test_a_library_of_another_interface_is_refused(spec: EnsembleSpec, base_library: Path) -> None:
     """Its structures are bare memory."""
-    with pytest.raises(BundleIncompatible, match=r"expected interface 1, received none; recompile"):
+    with pytest.raises(BundleIncompatible, match=r"expected interface 2, received none; recompile"):
         EnsembleTwin(base_library, lower(spec), [])

@@ -31,8 +31,8 @@ def test_log_mean_comes_from_the_last_stage_that_has_it(spec: EnsembleSpec) -> N
     ("path", "value", "message"),
     [
         (("meta", "outputs", 3, "name"), "other", "expected an output named log_mean"),
-        (("base", "outputs", 0, "link"), "log", "base.outputs: expected .*gate"),
-        (("base", "outputs", 1, "name"), "d3", "base.outputs: expected"),
+        (("base", 0, "outputs", 0, "link"), "log", "base.outputs: expected .*gate"),
+        (("base", 0, "outputs", 1, "name"), "d3", "base.outputs: expected"),
         (("meta", "outputs", 3, "link"), "log", "meta.outputs: expected identity links"),
         (("calibration", "ltv", 0, "x"), [0.0, 0.0, 1.0, 3.0], "calibration: expected increasing x"),
         (("calibration", "ltv", 0, "factor"), [1.0], "calibration: expected as many x as values"),

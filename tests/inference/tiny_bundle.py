@@ -96,7 +96,7 @@ def build_bundle(directory: Path) -> Manifest:
     directory.mkdir()
     plan.save(directory)
     proofs = {
-        spec.base.library: _publish(directory, spec.base, base, X),
+        spec.base[0].library: _publish(directory, spec.base[0], base, X),
         spec.meta.library: _publish(directory, spec.meta, meta, X_meta),
     }
     _write_json(directory / bundle.DECLARATION, declaration.to_json())
@@ -133,7 +133,7 @@ def _specification(n_features: int) -> EnsembleSpec:
     outputs = (*HEADS, Output("log_mean", "identity"))
     spec = EnsembleSpec(
         horizons=HORIZONS,
-        base=LibrarySpec("base.so", n_features, (Output("gate", "logit"), *HEADS)),
+        base=(LibrarySpec("base.so", n_features, (Output("gate", "logit"), *HEADS)),),
         meta=LibrarySpec("meta.so", 7, outputs),
         calibration=Calibration.identity(len(HORIZONS)),
         weights=np.ones(3),
@@ -156,8 +156,8 @@ def _publish(
 
 def _record_golden(directory: Path, plan: FeaturePlan, spec: EnsembleSpec, requests: list[dict[str, Any]]) -> None:
     assert spec.meta is not None
-    libraries = [CompiledModel(directory / s.library, s.n_features, len(s.outputs)) for s in (spec.base, spec.meta)]
-    ensemble = Ensemble(spec, libraries[0], libraries[1])
+    libraries = [CompiledModel(directory / s.library, s.n_features, len(s.outputs)) for s in spec.libraries]
+    ensemble = Ensemble(spec, libraries[:1], libraries[1])
     columns = [assemble(plan.layout, [request_from_json(plan.layout, r)]) for r in requests]
     answers = [_answer(plan, ensemble, c) for c in columns]
     write_golden(directory / bundle.GOLDEN, [golden_line(r, a) for r, a in zip(requests, answers, strict=True)])

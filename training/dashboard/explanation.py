@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import lightgbm as lgb
 import numpy as np
 
-from app.inference.ensemble import Ensemble, gate_and_conditional
+from app.inference.ensemble import Ensemble
+from app.inference.forms import link
 from training.dashboard.scoring import Answered
 from training.evaluation.contributions import Contributions, explain
 from training.learning.boosting import Floats
@@ -69,9 +70,13 @@ def steps(ensemble: Ensemble, X: Floats, state: int) -> list[Step]:
         Given a purchase; times its probability; after the meta-learner, where there is one; calibrated and ordered.
         The last is what the service answers.
     """
-    p, conditional = gate_and_conditional(ensemble.base.predict_raw(X), ensemble.spec)
-    found = [Step("revenue given a purchase", float(p[0]), _horizons(conditional))]
-    found.append(Step("times P(buy)", float(p[0]), _horizons(p * conditional)))
+    linked = link(ensemble.base.predict_raw(X), ensemble.spec)
+    p = float(linked.p[0])
+    if ensemble.spec.strategy == "two_stage":
+        found = [Step("revenue given a purchase", p, _horizons(linked.conditional))]
+        found.append(Step("times P(buy)", p, _horizons(linked.expected)))
+    else:
+        found = [Step("revenue, whoever buys", p, _horizons(linked.expected))]
     mixed = ensemble.uncalibrated(X)
     if ensemble.meta is not None:
         found.append(Step("corrected by the meta-learner", float(mixed.p_buyer[0]), _horizons(mixed.ltv)))

@@ -71,12 +71,14 @@ class Contributions:
 
 
 def load_models(bundle: Path, names: Sequence[str]) -> dict[str, lgb.Booster]:
-    """The bundle's boosters over X by name (`gate`, `d7`, …); meta-learners, which read other columns, are left out."""
+    """The bundle's boosters over X by name (`gate`, `d7`, …); models that read other columns or answer several
+    scores are left out.
+    """
     found = {}
     for path in sorted((bundle / MODELS).glob("*.txt")):
         booster = lgb.Booster(model_file=path)
         library, _, output = path.stem.partition(".")
-        if booster.num_feature() == len(names):
+        if booster.num_feature() == len(names) and booster.num_model_per_iteration() == 1:
             found[output if library == "base" else path.stem] = booster
     return found
 

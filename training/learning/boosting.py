@@ -155,14 +155,14 @@ def raw_matrix(boosters: Sequence[lgb.Booster], X: Floats, threads: int) -> Floa
     return np.column_stack([raw_scores(booster, X, threads) for booster in boosters])
 
 
-def shifted(booster: lgb.Booster, by: float | Floats) -> lgb.Booster:
-    """Return a copy whose raw scores are higher by `by`: added to every leaf of the first tree, of each class its own.
+def shifted(booster: lgb.Booster, by: float | Floats, first: int = 0) -> lgb.Booster:
+    """Return a copy whose raw scores are higher by `by`: added to every leaf of tree `first`, of each class its own.
 
     `by` is a number, or one a class, shape (n_classes,).
     """
     copy = lgb.Booster(model_str=booster.model_to_string())
-    trees = copy.dump_model(num_iteration=1)["tree_info"]
-    for tree, (info, step) in enumerate(zip(trees, np.atleast_1d(by).tolist(), strict=True)):
+    trees = copy.dump_model(start_iteration=first, num_iteration=1)["tree_info"]
+    for tree, (info, step) in enumerate(zip(trees, np.atleast_1d(by).tolist(), strict=True), start=first):
         for leaf in range(info["num_leaves"]):
             copy.set_leaf_output(tree, leaf, copy.get_leaf_output(tree, leaf) + step)
     return copy

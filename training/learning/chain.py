@@ -11,10 +11,12 @@ A chain's libraries cannot merge: horizon h + 1 reads what horizon h answered.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, cast
 
 import lightgbm as lgb
 import numpy as np
 
+from app.inference.stage import extended
 from training.learning.boosting import Floats, Ints, Mask, Matrix, Runtime, out_of_fold, raw_scores
 from training.learning.labels import Labels
 from training.learning.options import RegressorConfig
@@ -52,9 +54,40 @@ class Chain:
         return np.asarray(np.exp(raw))
 
 
+class Linked(lgb.Sequence):
+    """X with the score of the horizon before as its last column, made as rows are asked for: X may lie on disk.
+
+    Parameters
+    ----------
+    X : array-like of shape (n, n_features)
+    score : ndarray of shape (n,)
+    """
+
+    batch_size = 4096
+
+    def __init__(self, X: Floats, score: Floats) -> None:
+        self._X, self._score = X, score
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return len(self), self._X.shape[1] + 1
+
+    def __len__(self) -> int:
+        """Rows."""
+        return len(self._score)
+
+    def __getitem__(self, index: Any) -> Floats:
+        """Some rows, shape (n, n_features + 1); of a single position, shape (n_features + 1,)."""
+        if isinstance(index, int | np.integer):
+            row: Floats = linked(self._X[index][None], self._score[index : index + 1])[0]
+            return row
+        return linked(self._X[index], self._score[index])
+
+
 def linked(X: Floats, score: Floats) -> Floats:
     """X with the score of the horizon before as its last column, on the float32 grid of the features."""
-    return np.column_stack([X, score.astype(np.float32).astype(np.float64)])
+    return extended(X, score[:, None])
 
 
 def fit_chain(matrix: Matrix, labels: Labels, rows: Mask, fold: Ints, config: RegressorConfig) -> Chain:
@@ -83,7 +116,7 @@ def fit_chain(matrix: Matrix, labels: Labels, rows: Mask, fold: Ints, config: Re
     link = matrix
     for revenue in labels.revenue.T:
         if scores:
-            link = Matrix(linked(matrix.X, scores[-1]), matrix.runtime, rising=(matrix.X.shape[1],))
+            link = Matrix(cast(Floats, Linked(matrix.X, scores[-1])), matrix.runtime, rising=(matrix.X.shape[1],))
         known = rows & np.equal(labels.buyer, 1.0) & np.isfinite(revenue)
 
         def fit(seen: Mask, link: Matrix = link, y: Floats = revenue, known: Mask = known) -> list[lgb.Booster]:

@@ -56,6 +56,32 @@ def fit_classifier(matrix: Matrix, buyer: Floats, rows: Mask, config: Classifier
     return shifted(booster, shift) if shift != 0.0 else booster
 
 
+def fit_gate(matrix: Matrix, labels: Labels, horizon: int, rows: Mask, config: ClassifierConfig) -> lgb.Booster:
+    """Fit P(buy | x) as configured; where rows are resampled, the score still lacks its curve.
+
+    Parameters
+    ----------
+    matrix : Matrix of n rows
+    labels : Labels of n rows
+    horizon : int
+        Position of the horizon whose revenue is resampled.
+    rows : ndarray of shape (n,), bool
+        Rows that may be seen.
+    config : ClassifierConfig
+    """
+    if config.resampling is None:
+        return fit_classifier(matrix, labels.buyer, rows, config)
+    return _fit_on_resampled(matrix, labels, horizon, rows, config, config.resampling)
+
+
+def _fit_on_resampled(
+    matrix: Matrix, labels: Labels, horizon: int, rows: Mask, config: ClassifierConfig, resampling: ResamplingConfig
+) -> lgb.Booster:
+    revenue, known = np.nan_to_num(labels.revenue[:, horizon]), rows & np.isfinite(labels.buyer)
+    weight = row_weights(revenue, known & np.equal(labels.buyer, 1.0), resampling, matrix.runtime.seed)
+    return matrix.fit(OBJECTIVE, labels.buyer, known & (weight > 0.0), config, weight=weight)
+
+
 @dataclass(frozen=True)
 class Recalibrated:
     """A classifier of resampled rows, and the curve without which its score says nothing.
@@ -93,12 +119,9 @@ def fit_resampled(
     config : ClassifierConfig
     resampling : ResamplingConfig
     """
-    revenue, seed = np.nan_to_num(labels.revenue[:, horizon]), matrix.runtime.seed
 
     def fit(rows: Mask) -> list[lgb.Booster]:
-        known = rows & np.isfinite(labels.buyer)
-        weight = row_weights(revenue, known & np.equal(labels.buyer, 1.0), resampling, seed)
-        return [matrix.fit(OBJECTIVE, labels.buyer, known & (weight > 0.0), config, weight=weight)]
+        return [_fit_on_resampled(matrix, labels, horizon, rows, config, resampling)]
 
     scores = out_of_fold(fit, matrix, fold)[:, 0]
     curve = fit_isotonic(1.0 / (1.0 + np.exp(-scores)), labels.buyer)

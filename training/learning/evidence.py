@@ -29,7 +29,7 @@ from training.learning.calibration import (
 from training.learning.labels import Labels
 from training.learning.options import CalibrationConfig
 from training.learning.probability import fit_curve
-from training.learning.tails import payers
+from training.learning.tails import LEAST_SIZE, payers
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Evidence:
     mix : Blend of n rows
         Before calibration.
     conditional : ndarray of shape (n_horizons, n), US dollars
-        E[y | buy] of the base models.
+        E[y | buy] of the base models, or E[y] of those that are free of the gate; at least `LEAST_SIZE`.
     state : ndarray of shape (n,), int64
         History state as the rows came.
     labels : Labels of n rows
@@ -60,7 +60,8 @@ class Evidence:
         cls, raw: Floats, raw_meta: Floats | None, state: Ints, labels: Labels, later: Mask, spec: EnsembleSpec
     ) -> Evidence:
         """From raw scores of the base models, (n, n_base_outputs), and of the meta-learner."""
-        return cls(blend(raw, raw_meta, spec), gate_and_conditional(raw, spec)[1], state, labels, later)
+        conditional = np.maximum(gate_and_conditional(raw, spec)[1], LEAST_SIZE)
+        return cls(blend(raw, raw_meta, spec), conditional, state, labels, later)
 
 
 def fit_calibration(

@@ -22,8 +22,8 @@ from app.errors import DataError
 from training.learning.boosting import Floats, Ints, Mask, Matrix, named_multiclass, out_of_fold, shifted
 from training.learning.options import BoosterConfig
 
-WHALES = 0.99
-"""Quantile of the payers above which a payer is a whale."""
+WHALES = 0.01
+"""Share of the payers, the largest, that are whales."""
 
 MEAN = {"objective": "gamma"}
 LEAST_WEIGHT = 1e-6
@@ -57,7 +57,7 @@ class Experts:
         return np.asarray((self.shares(raw) * np.exp(raw[:, len(self.edges) + 1 :])).sum(axis=1))
 
 
-def segment_edges(y: Floats, segments: int) -> Floats:
+def segment_edges(y: Floats, segments: int, whales: float = WHALES) -> Floats:
     """Cut payers' revenue into segments of equal numbers, the whales of the last one apart.
 
     Parameters
@@ -65,13 +65,15 @@ def segment_edges(y: Floats, segments: int) -> Floats:
     y : ndarray of shape (n,), US dollars, > 0
     segments : int
         ≥ 2, the whales among them.
+    whales : float
+        Share of the payers that are whales.
 
     Raises
     ------
     DataError
         Where so many payers spent the same that a segment would be empty.
     """
-    edges = np.quantile(y, [*(np.linspace(0.0, WHALES, segments)[1:-1]), WHALES])
+    edges = np.quantile(y, [*(np.linspace(0.0, 1.0 - whales, segments)[1:-1]), 1.0 - whales])
     counts = np.bincount(segment_of(y, edges), minlength=segments)
     if (counts == 0).any():
         raise DataError(f"experts: expected payers in each of {segments} segments, received {counts.tolist()}")
@@ -91,6 +93,7 @@ def fit_experts(
     segments: int,
     selector: BoosterConfig,
     expert: BoosterConfig,
+    whales: float = WHALES,
 ) -> Experts:
     """Fit selector and experts, align them once, and fit them again on what that says.
 
@@ -105,6 +108,8 @@ def fit_experts(
     segments : int
         K ≥ 2, the whales among them.
     selector, expert : BoosterConfig
+    whales : float
+        Share of the payers that are whales.
 
     Raises
     ------
@@ -112,7 +117,7 @@ def fit_experts(
         Where a segment, or a segment without one fold, has no payer.
     """
     X, y, own = matrix.X[payers], revenue[payers], fold[payers]
-    edges = segment_edges(y, segments)
+    edges = segment_edges(y, segments, whales)
     hard = np.eye(segments)[segment_of(y, edges)]
     for k in np.unique(own).tolist():
         if (counts := hard[own != k].sum(axis=0)).min() == 0.0:

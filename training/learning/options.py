@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 Share = Annotated[float, Field(gt=0.0, lt=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
 Count = Annotated[int, Field(ge=1)]
+Strategy = Literal["two_stage", "converting_only", "direct"]
 
 
 class Section(BaseModel):
@@ -46,22 +47,44 @@ class ResamplingConfig(Section):
 class ClassifierConfig(BoosterConfig):
     """P(buy). `negatives_kept` is the share of the other rows that it sees, `positive_weight` what a buyer counts.
 
-    The prior that either moves is given back exactly, as a constant on the logit.
+    The prior that either moves is given back exactly, as a constant on the logit. `resampling` of the buyers by their
+    revenue has no such constant: an isotonic curve over rows as they came is served with the gate.
     """
 
     negatives_kept: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
     positive_weight: Positive = 1.0
+    resampling: ResamplingConfig | None = None
+
+    @model_validator(mode="after")
+    def _one_remedy(self) -> ClassifierConfig:
+        if self.resampling is not None and (self.negatives_kept != 1.0 or self.positive_weight != 1.0):
+            raise ValueError("resampling goes with neither negatives_kept nor positive_weight")
+        return self
+
+
+class ExpertsConfig(Section):
+    """Segments of payers' revenue: how many, the share of payers that are whales (the last segment), and the trees that
+    weigh the segments (the regressors' unless given).
+    """
+
+    segments: Annotated[int, Field(ge=2, le=16)] = 4
+    whales: Share = 0.01
+    selector: BoosterConfig | None = None
 
 
 class RegressorConfig(BoosterConfig):
-    """The conditional revenue of the gate's horizon, and the ratios of the other horizons to it.
+    """Revenue by horizon. `form`: how the horizons come of the trees.
+
+    `ratios` learns the gate's horizon, and the others as ratios to it; `separate` each by itself; `chain` each from the
+    one before; `smeared` each by least squares on log1p, with the factor that gives the mean back; `increments` what
+    each adds to the one before; `experts` the gate's horizon as a sum over segments of payers, the others as ratios.
 
     `objective`, on payers: `lognormal` is least squares on log revenue, `huber` (beyond `huber_delta` linear) and
     `quantile` its robust kin, `gamma` the mean with a log link. On all buyers, those without revenue among them:
     `tweedie` is the mean, `msle` least squares and `huber_log` a pseudo-Huber loss on log1p of it. `ratio_rounds`
-    trees a horizon are added for the ratio of its revenue to the gate's horizon's. `order_penalised` is MSLE of all
-    horizons at once, without ratios: what a horizon exceeds the next by, in units of mean revenue, costs
-    `order_weight` times that.
+    trees a horizon are added for the ratio of its revenue to the gate's horizon's (`ratios`, `experts`).
+    `order_penalised` is MSLE of all horizons at once, without ratios: what a horizon exceeds the next by, in units of
+    mean revenue, costs `order_weight` times that.
     """
 
     objective: Literal["lognormal", "gamma", "tweedie", "quantile", "huber", "msle", "huber_log", "order_penalised"] = (
@@ -73,6 +96,25 @@ class RegressorConfig(BoosterConfig):
     order_weight: Positive = 1.0
     ratio_rounds: Annotated[int, Field(ge=0)] = 30
     resampling: ResamplingConfig | None = None
+    form: Literal["ratios", "separate", "chain", "smeared", "increments", "experts"] = "ratios"
+    experts: ExpertsConfig | None = None
+
+    @model_validator(mode="after")
+    def _fits(self) -> RegressorConfig:
+        needed = {"smeared": "msle", "increments": "tweedie", "experts": "gamma"}.get(self.form, self.objective)
+        if self.objective != needed:
+            raise ValueError(f"form {self.form} expects objective {needed}, received {self.objective!r}")
+        if self.form == "chain" and self.objective in ("quantile", "order_penalised"):
+            raise ValueError(
+                f"form chain expects an objective of one horizon by gradients, received {self.objective!r}"
+            )
+        if self.resampling is not None and self.form not in ("ratios", "separate"):
+            raise ValueError(f"resampling expects form ratios or separate, received {self.form!r}")
+        if self.experts is not None and self.form != "experts":
+            raise ValueError(f"experts expects form experts, received {self.form!r}")
+        if self.form == "experts" and self.ratio_rounds == 0:
+            raise ValueError("form experts expects ratio_rounds of at least 1, received 0")
+        return self
 
 
 class CalibrationConfig(Section):

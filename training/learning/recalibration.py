@@ -12,10 +12,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.inference.specification import Curve
+from app.inference import specification
+from app.inference.forms import link
+from app.inference.specification import Curve, EnsembleSpec
 from training.learning.boosting import Floats
 from training.learning.calibration import fit_ltv
+from training.learning.labels import Labels
 from training.learning.options import CalibrationConfig
+from training.learning.probability import fit_isotonic
 from training.learning.tails import payers
 
 
@@ -50,3 +54,28 @@ def fit_recalibration(y: Floats, y_hat: Floats, config: CalibrationConfig, seen:
         How often each of these rows was kept or weighed, > 0, where they are the resampled ones.
     """
     return Recalibration(fit_ltv(y_hat, y, payers(y), config, None if seen is None else 1.0 / seen))
+
+
+def recalibrated(
+    raw: Floats, labels: Labels, spec: EnsembleSpec, config: CalibrationConfig, *, gate: bool, horizons: bool
+) -> specification.Recalibration:
+    """What the service applies to stages that were trained on resampled rows, fitted on the rows as they came.
+
+    Parameters
+    ----------
+    raw : ndarray of shape (n, n_base_outputs)
+        Out-of-fold scores.
+    labels : Labels of n rows
+    spec : EnsembleSpec
+        Without a recalibration.
+    config : CalibrationConfig
+    gate, horizons : bool
+        Which of the stages saw resampled rows.
+    """
+    if not (gate or horizons):
+        return specification.Recalibration()
+    linked = link(raw, spec)
+    taught = np.equal(labels.buyer, 1.0) if spec.strategy == "two_stage" else np.ones(len(labels), dtype=bool)
+    pairs = zip(labels.revenue.T, linked.conditional, strict=True)
+    ltv = tuple(fit_recalibration(y[taught], c[taught], config).curve for y, c in pairs) if horizons else ()
+    return specification.Recalibration(fit_isotonic(linked.p, labels.buyer) if gate else None, ltv)

@@ -37,7 +37,7 @@ CUSTOM = ("msle", "huber_log")
 def fit_regressors(
     matrix: Matrix, labels: Labels, rows: Mask, config: RegressorConfig, anchor: int
 ) -> list[lgb.Booster]:
-    """Fit log E[y_h | buy, x] up to a constant a horizon.
+    """Fit log E[y_h | buy, x] up to a constant a horizon: forms `ratios` and `separate`.
 
     Where rows are resampled, the curves that calibrate the horizons are the stage's recalibration: Σy/Σŷ by score, on
     rows that were not.
@@ -62,6 +62,8 @@ def fit_regressors(
     seen = known if weight is None else known & (weight > 0.0)
     if config.objective == "order_penalised":
         return fit_order_penalised(matrix, revenue, seen, config, weight)
+    if config.form == "separate":
+        return [fit_conditional(matrix, y, seen & np.isfinite(y), config, weight) for y in revenue.T]
     base = fit_conditional(matrix, revenue[:, anchor], seen, config, weight)
     paid = known & payers(revenue[:, anchor])
     score = np.zeros(len(labels))
@@ -118,9 +120,7 @@ def _fit_ratio(
     paid: Mask,
     config: RegressorConfig,
 ) -> lgb.Booster:
-    rows = paid & np.isfinite(revenue)
-    ratio = np.divide(revenue, anchor, out=np.zeros(len(revenue)), where=rows)
-    ratio = np.minimum(ratio, np.quantile(ratio[rows], LARGEST_RATIO))
+    ratio, rows = _ratios(revenue, anchor, paid)
     level = float(np.log(max(ratio[rows].mean(), 1e-6)))
     start = shifted(base, level)
     if config.ratio_rounds == 0:
@@ -129,6 +129,29 @@ def _fit_ratio(
     more = config.model_copy(update={"rounds": config.ratio_rounds})
     extended = matrix.extend(start, POISSON, ratio / np.exp(level) * offset, 1.0 / offset, rows, more)
     return _on_anchor(extended, base, level)
+
+
+def fit_ratio(matrix: Matrix, revenue: Floats, anchor: Floats, paid: Mask, config: RegressorConfig) -> lgb.Booster:
+    """Fit log E[y / y_a | x] of payers by trees of its own, `config.ratio_rounds` of them.
+
+    Parameters
+    ----------
+    matrix : Matrix of n rows
+    revenue, anchor : ndarray of shape (n,), US dollars
+        Of the horizon and of the gate's; NaN where not mature.
+    paid : ndarray of shape (n,), bool
+        Rows that may be seen, all with revenue of the gate's horizon.
+    config : RegressorConfig
+    """
+    ratio, rows = _ratios(revenue, anchor, paid)
+    return matrix.fit(POISSON, ratio, rows, config.model_copy(update={"rounds": config.ratio_rounds}))
+
+
+def _ratios(revenue: Floats, anchor: Floats, paid: Mask) -> tuple[Floats, Mask]:
+    """R of each row, cut at its largest quantile, and the rows that have one."""
+    rows = paid & np.isfinite(revenue)
+    ratio = np.divide(revenue, anchor, out=np.zeros(len(revenue)), where=rows)
+    return np.minimum(ratio, np.quantile(ratio[rows], LARGEST_RATIO)), rows
 
 
 def _on_anchor(extended: lgb.Booster, base: lgb.Booster, level: float) -> lgb.Booster:

@@ -9,6 +9,7 @@ import numpy as np
 
 from app.inference.ensemble import Blend
 from training.learning.boosting import Floats
+from training.learning.tails import LEAST_SIZE
 
 POWER = 1.5
 SIGNIFICANT = 2.0
@@ -62,7 +63,8 @@ def compare(without: Blend, with_meta: Blend, revenue: Floats, z: Floats, anchor
 
 
 def _scaled(prediction: Floats, y: Floats) -> Floats:
-    return prediction * max(float(y.sum()) / float(prediction.sum()), 1e-9)
+    kept = np.maximum(prediction, LEAST_SIZE)
+    return np.asarray(kept * max(float(y.sum()) / float(kept.sum()), 1e-9))
 
 
 def _deviance(y: Floats, mu: Floats) -> Floats:

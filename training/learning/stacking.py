@@ -1,8 +1,8 @@
 r"""Stage 3: raw scores of the base models, out of fold, enter; small heads that correct them leave.
 
-A head for each horizon's mean multiplies p · E[y_h | buy] by e^f: Tweedie deviance on tail-smoothed revenue, with
-init_score = log(p · E[y_h | buy]), so that what it learns is the shape of the error and not the day's largest payers. A
-last head learns E[log1p y], by least squares or Huber's loss. X is `app.inference.ensemble.meta_features`, the one that
+A head for each horizon's mean multiplies the base models' E[y_h] by e^f: Tweedie deviance on tail-smoothed revenue,
+with init_score = log E[y_h], so that what it learns is the shape of the error and not the day's largest payers. A last
+head learns E[log1p y], by least squares or Huber's loss. X is `app.inference.ensemble.meta_features`, the one that
 is served.
 """
 
@@ -11,10 +11,11 @@ from __future__ import annotations
 import lightgbm as lgb
 import numpy as np
 
-from app.inference.ensemble import gate_and_conditional
+from app.inference.forms import link
 from app.inference.specification import EnsembleSpec
 from training.learning.boosting import Floats, Mask, Matrix
 from training.learning.options import MetaConfig
+from training.learning.tails import LEAST_SIZE
 
 TWEEDIE = {"objective": "tweedie", "tweedie_variance_power": 1.5}
 L2 = {"objective": "regression"}
@@ -32,7 +33,7 @@ def fit_meta(
     raw : ndarray of shape (n, n_base_outputs)
         Out-of-fold raw scores.
     target : ndarray of shape (n, n_horizons), US dollars
-        Tail-smoothed revenue on the scale of p · E[y | buy]; NaN where not mature.
+        Tail-smoothed revenue on the scale of E[y]; NaN where not mature.
     z : ndarray of shape (n,)
         log1p of realised revenue at the `log_mean` horizon; NaN where not mature.
     rows : ndarray of shape (n,), bool
@@ -52,12 +53,12 @@ def fit_meta(
 def fit_means(
     matrix: Matrix, raw: Floats, target: Floats, rows: Mask, spec: EnsembleSpec, config: MetaConfig
 ) -> list[lgb.Booster]:
-    """Fit a correction e^f of p · E[y_h | buy] a horizon; arguments as of `fit_meta`."""
-    p, conditional = gate_and_conditional(raw, spec)
+    """Fit a correction e^f of the base models' E[y_h] a horizon; arguments as of `fit_meta`."""
+    expected = np.maximum(link(raw, spec).expected, LEAST_SIZE)
     heads = []
     for h in range(len(spec.horizons)):
         known = rows & np.isfinite(target[:, h])
-        start = np.log(p * conditional[h])
+        start = np.log(expected[h])
         # The level is calibration's: starting on it, the trees are spent on shape.
         level = float(np.nansum(target[known, h]) / np.exp(start[known]).sum())
         heads.append(matrix.fit(TWEEDIE, target[:, h] / max(level, 1e-9), known, config, init_score=start))

@@ -3,26 +3,28 @@ r"""Ways to deal with the many who pay nothing, comparable by one switch: labels
 - `two_stage`: P(buy | x) · E[y_h | buy, x], regressors that learn from buyers alone.
 - `converting_only`: the same regressors, without the gate. Their level is moved so that the revenue of all rows comes
   out in sum; who buys is told only as far as it goes with what buyers spend.
-- `direct`: one Tweedie regressor a horizon on all rows, zeros and all.
+- `direct`: one Tweedie regressor a horizon, or an increment, on all rows, zeros and all.
 
 The gate is fitted in any case, since `p_buyer` is part of the answer.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final
 
 import lightgbm as lgb
 import numpy as np
 
 from training.learning.boosting import Floats, Mask, Matrix, shifted
-from training.learning.classifier import fit_classifier
+from training.learning.classifier import fit_gate
+from training.learning.forms import fit_form
 from training.learning.labels import Labels
-from training.learning.options import ClassifierConfig, RegressorConfig
-from training.learning.regressors import fit_regressors
+from training.learning.options import ClassifierConfig, RegressorConfig, Strategy
 
-Strategy = Literal["two_stage", "converting_only", "direct"]
+SERVED: Final[dict[Strategy, str]] = {"two_stage": "two_stage", "converting_only": "free", "direct": "free"}
+"""What the service is told of each: whether the gate multiplies."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class ZeroInflated:
     ----------
     strategy : Strategy
     boosters : list of lightgbm.Booster
-        The gate's logit, then a log mean a horizon.
+        The gate's logit, then those of the form, in the order of `forms.outputs_of`.
     """
 
     strategy: Strategy
@@ -44,7 +46,7 @@ class ZeroInflated:
         return np.asarray(1.0 / (1.0 + np.exp(-raw[:, 0])))
 
     def predict(self, raw: Floats) -> Floats:
-        """E[y_h | x], up to a factor a horizon where the objective is no mean.
+        """E[y_h | x] of a log mean a horizon, up to a factor where the objective is no mean.
 
         Parameters
         ----------
@@ -64,6 +66,7 @@ def fit_strategy(
     matrix: Matrix,
     labels: Labels,
     rows: Mask,
+    horizons: Sequence[int],
     anchor: int,
     classifier: ClassifierConfig,
     regressors: RegressorConfig,
@@ -77,19 +80,21 @@ def fit_strategy(
     labels : Labels of n rows
     rows : ndarray of shape (n,), bool
         Rows that may be seen.
+    horizons : sequence of int, days
     anchor : int
         Position of the gate's horizon.
     classifier : ClassifierConfig
     regressors : RegressorConfig
-        `direct` takes the trees and `tweedie_power` alone.
+        Any form but `chain`.
     """
-    gate = fit_classifier(matrix, labels.buyer, rows, classifier)
-    if strategy == "direct":
+    gate = fit_gate(matrix, labels, anchor, rows, classifier)
+    if strategy == "direct" and regressors.form != "increments":
         return ZeroInflated(strategy, [gate, *_fit_direct(matrix, labels, rows, regressors)])
-    horizons = fit_regressors(matrix, labels, rows, regressors, anchor)
+    taught = rows if strategy == "direct" else rows & np.equal(labels.buyer, 1.0)
+    heads = fit_form(matrix, labels, taught, horizons, anchor, regressors)
     if strategy == "converting_only":
-        horizons = [_levelled(matrix, b, y, rows) for b, y in zip(horizons, labels.revenue.T, strict=True)]
-    return ZeroInflated(strategy, [gate, *horizons])
+        heads = _levelled(matrix, heads, labels, rows, anchor)
+    return ZeroInflated(strategy, [gate, *heads])
 
 
 def _fit_direct(matrix: Matrix, labels: Labels, rows: Mask, config: RegressorConfig) -> list[lgb.Booster]:
@@ -97,7 +102,20 @@ def _fit_direct(matrix: Matrix, labels: Labels, rows: Mask, config: RegressorCon
     return [matrix.fit(tweedie, y, rows & np.isfinite(y), config) for y in labels.revenue.T]
 
 
-def _levelled(matrix: Matrix, booster: lgb.Booster, y: Floats, rows: Mask) -> lgb.Booster:
-    """The booster with its level such that Σŷ = Σy over the rows."""
+def _levelled(matrix: Matrix, heads: list[lgb.Booster], labels: Labels, rows: Mask, anchor: int) -> list[lgb.Booster]:
+    """The boosters with levels such that Σŷ = Σy over the rows.
+
+    Horizons that begin with the anchor's trees get the anchor's level there and the rest behind them, so that the trees
+    stay those of the anchor, which a library holds once.
+    """
+    levels = [_level(matrix, booster, y, rows) for booster, y in zip(heads, labels.revenue.T, strict=True)]
+    first, own = heads[anchor].num_trees(), levels[anchor]
+    return [
+        shifted(shifted(booster, own), level - own, first) if booster.num_trees() > first else shifted(booster, level)
+        for booster, level in zip(heads, levels, strict=True)
+    ]
+
+
+def _level(matrix: Matrix, booster: lgb.Booster, y: Floats, rows: Mask) -> float:
     known = rows & np.isfinite(y)
-    return shifted(booster, float(np.log(y[known].sum() / np.exp(matrix.scores(booster, known)).sum())))
+    return float(np.log(y[known].sum() / np.exp(matrix.scores(booster, known)).sum()))

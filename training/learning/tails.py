@@ -25,6 +25,9 @@ QUANTILES = np.linspace(0.9, 0.995, 20)
 FEWEST = 200
 """Payers below which there is no tail to speak of: their revenue is left as it came."""
 
+LEAST_SIZE = 1e-6
+"""US dollars: a predicted size below it, such as the zero that least squares on log1p may answer, counts as this."""
+
 _NORMAL = NormalDist()
 
 
@@ -36,7 +39,7 @@ def tail_smoothed(y: Floats, y_hat: Floats) -> Floats:
     y : ndarray of shape (n,), US dollars
         Realised revenue, ≥ 0; NaN stays NaN.
     y_hat : ndarray of shape (n,), US dollars
-        Positive, proportional to E[y | payer, x].
+        At least 0, proportional to E[y | payer, x].
 
     Returns
     -------
@@ -45,6 +48,7 @@ def tail_smoothed(y: Floats, y_hat: Floats) -> Floats:
     paid = np.greater(np.nan_to_num(y), 0.0)
     if int(paid.sum()) < FEWEST:
         return y
+    y_hat = np.maximum(y_hat, LEAST_SIZE)
     residual = np.log(y[paid]) - np.log(y_hat[paid])
     threshold = float(np.quantile(residual, THRESHOLD))
     beyond = residual > threshold

@@ -13,16 +13,19 @@ import numpy as np
 
 from app.features.layout import Layout
 from app.features.spec import Declaration
+from app.inference.compiled import CompiledModel
 from app.inference.ensemble import Ensemble, Predictions, meta_features
 from app.inference.specification import Calibration, EnsembleSpec, MultiplierSpec
+from app.inference.stage import extended
 from training.config import TrainingConfig
 from training.learning.boosting import Floats, Runtime
 from training.learning.evidence import Evidence, fit_calibration
 from training.learning.labels import Labels
-from training.learning.learners import Fitted, fit_stack
+from training.learning.learners import Fitted, FittedBase, fit_stack
+from training.learning.recalibration import recalibrated
 from training.learning.selection import Comparison, compare
 from training.learning.tails import tail_smoothed
-from training.publishing.publish import publish_library
+from training.publishing.publish import CERTIFIED_ROWS, publish_library
 from training.publishing.references import fit_multiplier
 from training.samples import LOST, Prepared, Sample, cohort, gate_horizon
 
@@ -34,8 +37,9 @@ class Assembled:
     Parameters
     ----------
     ensemble : Ensemble
-    fitted : tuple of Fitted
-        The libraries' boosters: base, then meta where it ships.
+    base : FittedBase
+    meta : Fitted or None
+        Where it ships.
     proofs : dict
         Certificate of each library by file name.
     comparison : Comparison or None
@@ -45,7 +49,8 @@ class Assembled:
     """
 
     ensemble: Ensemble
-    fitted: tuple[Fitted, ...]
+    base: FittedBase
+    meta: Fitted | None
     proofs: dict[str, Any]
     comparison: Comparison | None
     predictions: Predictions
@@ -53,21 +58,19 @@ class Assembled:
 
 def assemble_ensemble(
     directory: Path,
-    base: Fitted,
+    base: FittedBase,
     rows: Prepared,
     calibration: Sample,
     declaration: Declaration,
     config: TrainingConfig,
 ) -> Assembled:
     """Compile into `directory`, decide on the meta-learner, calibrate, and set the multiplier's references."""
-    runtime = Runtime(config.seed, config.threads)
-    compiled, proof = publish_library(directory, base.library, base.boosters, rows.X, config.seed)
-    plain = Ensemble(_bare(base, declaration, config), compiled, None)
+    compiled, proofs = _publish_base(directory, base, rows.X, config.seed)
+    plain = Ensemble(_bare(base, rows.labels, declaration, config), compiled, None)
     X = rows.plan.transform(calibration.columns)
-    fitted: tuple[Fitted, ...] = (base,)
-    proofs, comparison, chosen = {base.library.library: proof}, None, plain
+    comparison, chosen, shipped = None, plain, None
     if config.meta is not None:
-        log_horizon = declaration.targets.log_mean_index
+        log_horizon, runtime = declaration.targets.log_mean_index, Runtime(config.seed, config.threads)
         meta = fit_stack(base, rows.labels, rows.fold, plain.spec, log_horizon, config.meta, runtime)
         F = meta_features(base.out_of_fold, plain.spec)
         compiled_meta, meta_proof = publish_library(directory, meta.library, meta.boosters, F, config.seed)
@@ -75,25 +78,50 @@ def assemble_ensemble(
         if config.log_mean is not None:
             comparison = _compare(plain, stacked, X, calibration.labels, declaration)
         if comparison is None or comparison.earned or config.meta.ship == "always":
-            fitted, chosen = (base, meta), stacked
+            shipped, chosen = meta, stacked
             proofs[meta.library.library] = meta_proof
         else:
             compiled_meta.close()
             _withdraw(directory, meta)
-    ensemble = _calibrated(chosen, fitted, rows, calibration, X, declaration, config)
+    ensemble = _calibrated(chosen, base, shipped, rows, calibration, X, declaration, config)
     predictions = ensemble.predict(X, calibration.columns.row_state)
     ensemble = _with_multiplier(ensemble, predictions, calibration, declaration, config)
-    return Assembled(ensemble, fitted, proofs, comparison, predictions)
+    return Assembled(ensemble, base, shipped, proofs, comparison, predictions)
 
 
-def _bare(base: Fitted, declaration: Declaration, config: TrainingConfig) -> EnsembleSpec:
-    """The specification before anything is calibrated."""
+def _publish_base(
+    directory: Path, base: FittedBase, X: Floats, seed: int
+) -> tuple[list[CompiledModel], dict[str, Any]]:
+    """Compile every library and certify it on what it reads: X, and out-of-fold scores of libraries before it."""
+    compiled, proofs, raw = [], {}, base.out_of_fold[:CERTIFIED_ROWS]
+    X = X[:CERTIFIED_ROWS]
+    names = [output.name for fitted in base.libraries for output in fitted.library.outputs]
+    for fitted in base.libraries:
+        columns = [names.index(name) for name in fitted.library.inputs]
+        own = extended(X, raw[:, columns]) if columns else X
+        model, proofs[fitted.library.library] = publish_library(directory, fitted.library, fitted.boosters, own, seed)
+        compiled.append(model)
+    return compiled, proofs
+
+
+def _bare(base: FittedBase, labels: Labels, declaration: Declaration, config: TrainingConfig) -> EnsembleSpec:
+    """The specification before anything is calibrated, but for stages that learned from resampled rows."""
     horizons = declaration.targets.horizons
     m = config.multiplier
-    multiplier = MultiplierSpec(m.by, m.horizon, m.alpha, m.lo, m.hi, 1.0, {})
-    return EnsembleSpec(
-        horizons, base.library, None, Calibration.identity(len(horizons)), np.ones(len(horizons)), multiplier
+    spec = EnsembleSpec(
+        horizons,
+        tuple(fitted.library for fitted in base.libraries),
+        None,
+        Calibration.identity(len(horizons)),
+        np.ones(len(horizons)),
+        MultiplierSpec(m.by, m.horizon, m.alpha, m.lo, m.hi, 1.0, {}),
+        base.strategy,
+        base.form,
+        tuple(one.linear for one in base.linear),
     )
+    gate, money = config.classifier.resampling is not None, config.regressors.resampling is not None
+    undone = recalibrated(base.out_of_fold, labels, spec, config.calibration, gate=gate, horizons=money)
+    return replace(spec, recalibration=undone)
 
 
 def _compare(plain: Ensemble, stacked: Ensemble, X: Floats, labels: Labels, declaration: Declaration) -> Comparison:
@@ -105,7 +133,8 @@ def _compare(plain: Ensemble, stacked: Ensemble, X: Floats, labels: Labels, decl
 
 def _calibrated(
     ensemble: Ensemble,
-    fitted: tuple[Fitted, ...],
+    base: FittedBase,
+    meta: Fitted | None,
     rows: Prepared,
     calibration: Sample,
     X: Floats,
@@ -114,11 +143,11 @@ def _calibrated(
 ) -> Ensemble:
     """Calibrate on the calibration slice and on the training rows whose history was not masked."""
     as_came = ~np.isin(rows.state, LOST)
-    raw = np.concatenate([fitted[0].out_of_fold[as_came], ensemble.base.predict_raw(X)])
+    raw = np.concatenate([base.out_of_fold[as_came], ensemble.base.predict_raw(X)])
     raw_meta = None
-    if ensemble.meta is not None:
+    if ensemble.meta is not None and meta is not None:
         now = ensemble.meta.predict_raw(meta_features(raw[int(as_came.sum()) :], ensemble.spec))
-        raw_meta = np.concatenate([fitted[1].out_of_fold[as_came], now])
+        raw_meta = np.concatenate([meta.out_of_fold[as_came], now])
     state = np.concatenate([rows.state[as_came], calibration.columns.row_state])
     later = np.arange(len(raw)) >= int(as_came.sum())
     labels = rows.labels.take(as_came).joined(calibration.labels)
@@ -126,7 +155,7 @@ def _calibrated(
     layout, plan = Layout(declaration), rows.plan
     lost = {s: ensemble.uncalibrated(plan.transform(calibration.in_state(layout, s))) for s in LOST}
     fit, weights = fit_calibration(evidence, lost, declaration.targets.log_mean_index, config.calibration)
-    return Ensemble(replace(ensemble.spec, calibration=fit, weights=weights), ensemble.base, ensemble.meta)
+    return Ensemble(replace(ensemble.spec, calibration=fit, weights=weights), ensemble.base.models, ensemble.meta)
 
 
 def _with_multiplier(
@@ -135,7 +164,7 @@ def _with_multiplier(
     advertisers = cohort(Layout(declaration), calibration.columns, config.multiplier.by)
     column = declaration.targets.horizons.index(config.multiplier.horizon)
     multiplier = fit_multiplier(predictions.ltv[:, column], advertisers, config.multiplier)
-    return Ensemble(replace(ensemble.spec, multiplier=multiplier), ensemble.base, ensemble.meta)
+    return Ensemble(replace(ensemble.spec, multiplier=multiplier), ensemble.base.models, ensemble.meta)
 
 
 def _withdraw(directory: Path, meta: Fitted) -> None:

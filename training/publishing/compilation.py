@@ -63,15 +63,17 @@ def compile_merged(merged: Merged, path: Path, *, units: int | None = None) -> N
 
 
 def model_file(library: str, output: str) -> str:
-    """Return where a bundle keeps the LightGBM text of one output: `models/base.gate.txt`."""
+    """Return where a bundle keeps the LightGBM text of one output: `models/base.gate.txt`; of several, the first."""
     return f"{bundle.MODELS}/{Path(library).stem}.{output}.txt"
 
 
 def save_models(directory: Path, library: LibrarySpec, boosters: Sequence[lgb.Booster]) -> None:
     """Write LightGBM's text of each output of a library, from which `recompile` starts."""
     (directory / bundle.MODELS).mkdir(exist_ok=True)
-    for output, booster in zip(library.outputs, boosters, strict=True):
-        booster.save_model(directory / model_file(library.library, output.name))
+    at = 0
+    for booster in boosters:
+        booster.save_model(directory / model_file(library.library, library.outputs[at].name))
+        at += booster.num_model_per_iteration()
 
 
 def recompile(path: Path, *, key: bytes | None = None, seed: int = 0) -> Manifest:
@@ -99,8 +101,7 @@ def recompile(path: Path, *, key: bytes | None = None, seed: int = 0) -> Manifes
         staging = Path(scratch) / path.name
         shutil.copytree(path, staging)
         spec = EnsembleSpec.from_json(json.loads((staging / bundle.ENSEMBLE).read_bytes()))
-        libraries = [library for library in (spec.base, spec.meta) if library is not None]
-        proofs = {library.library: _rebuild(staging, library, seed) for library in libraries}
+        proofs = {library.library: _rebuild(staging, library, seed) for library in spec.libraries}
         (staging / bundle.CERTIFICATE).write_text(json.dumps({"libraries": proofs}, indent=1) + "\n")
         if (staging / bundle.FEATURES).exists():
             compile_features(staging / bundle.FEATURES)
@@ -110,13 +111,28 @@ def recompile(path: Path, *, key: bytes | None = None, seed: int = 0) -> Manifes
 
 
 def _rebuild(staging: Path, library: LibrarySpec, seed: int) -> dict[str, object]:
-    boosters = [_load(staging, model_file(library.library, output.name)) for output in library.outputs]
+    boosters = load_models(staging, library)
     compile_library(boosters, staging / library.library)
     compiled = CompiledModel(staging / library.library, library.n_features, len(library.outputs))
     try:
         return certify(compiled, boosters, np.empty((0, library.n_features)), seed)
     finally:
         compiled.close()
+
+
+def load_models(directory: Path, library: LibrarySpec) -> list[lgb.Booster]:
+    """Read what `save_models` wrote.
+
+    Raises
+    ------
+    BundleCorrupt
+        Of a text that is none.
+    """
+    boosters, at = [], 0
+    while at < len(library.outputs):
+        boosters.append(_load(directory, model_file(library.library, library.outputs[at].name)))
+        at += boosters[-1].num_model_per_iteration()
+    return boosters
 
 
 def _load(staging: Path, name: str) -> lgb.Booster:

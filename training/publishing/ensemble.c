@@ -5,12 +5,16 @@
 #include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
-#define PLTV_INTERFACE 1 /* app/inference/program.INTERFACE: counted up with every change of the structs or steps */
+#define PLTV_INTERFACE 2 /* app/inference/program.INTERFACE: counted up with every change of the structs or steps */
 #define EXPORT __attribute__((visibility("default")))
 
 enum { BLOCK = 64 };
-enum { TREES, EXP, SIGMOID, LOG1P, EXPM1, POWER, ADD, MULTIPLY, DIVIDE, POSITIVE, CURVE, STATE, CLIP, PROJECT };
+enum {
+    TREES, EXP, SIGMOID, LOG1P, EXPM1, POWER, ADD, MULTIPLY, DIVIDE, POSITIVE, CURVE, STATE, CLIP, PROJECT,
+    SUBTRACT, MAXIMUM, DOT
+};
 
 typedef struct {
     int (*predict)(const double *X, size_t n_rows, double *out);
@@ -96,10 +100,13 @@ static int run_trees(const block_t *b, const step_t *s) {
     const program_t *p = b->program;
     const library_t *library = p->libraries + s->a;
     const double *X = b->X;
-    if (s->n) { /* its X is made of registers, on the float32 grid */
-        const int64_t *picks = p->picks + s->at;
-        for (int64_t i = 0; i < b->n; i++)
-            for (int64_t j = 0; j < s->n; j++) b->matrix[i * s->n + j] = (double)(float)b->registers[picks[j] * BLOCK + i];
+    if (s->n) { /* its X is X (if `b` says so), then registers on the float32 grid */
+        const int64_t *picks = p->picks + s->at, own = s->b ? p->n_features : 0, width = own + s->n;
+        for (int64_t i = 0; i < b->n; i++) {
+            double *row = b->matrix + i * width;
+            if (own) memcpy(row, X + i * own, (size_t)own * sizeof *row);
+            for (int64_t j = 0; j < s->n; j++) row[own + j] = (double)(float)b->registers[picks[j] * BLOCK + i];
+        }
         X = b->matrix;
     }
     if (library->predict(X, (size_t)b->n, b->scores)) return 1;
@@ -152,6 +159,23 @@ static void project(const block_t *b, const step_t *s) {
     }
 }
 
+/* `a`: where its constants begin: the intercept, then fill, low, high and weight of each column picked. */
+static void dot(const block_t *b, const step_t *s) {
+    const program_t *p = b->program;
+    const int64_t *picks = p->picks + s->at;
+    for (int64_t i = 0; i < b->n; i++) {
+        const double *x = b->X + i * p->n_features, *c = p->constants + s->a;
+        double sum = *c++;
+        for (int64_t j = 0; j < s->n; j++, c += 4) {
+            double v = x[picks[j]];
+            v = v != v ? c[0] : v;
+            v = v > c[1] ? v : c[1];
+            sum = sum + c[3] * (v < c[2] ? v : c[2]);
+        }
+        b->registers[s->out * BLOCK + i] = sum;
+    }
+}
+
 #define EACH(value) \
     for (int64_t i = 0; i < n; i++) out[i] = (value); \
     break
@@ -176,6 +200,9 @@ static int run(const block_t *b, const step_t *s) {
     case STATE: EACH(x[i] * c[b->state[i]]);
     case CLIP: EACH(x[i] < c[0] ? c[0] : x[i] > c[1] ? c[1] : x[i]);
     case PROJECT: project(b, s); break;
+    case SUBTRACT: EACH(x[i] - y[i]);
+    case MAXIMUM: EACH(x[i] > y[i] ? x[i] : y[i]);
+    case DOT: dot(b, s); break;
     default: return 2;
     }
     return 0;

@@ -20,7 +20,8 @@ from sklearn.metrics import mean_tweedie_deviance
 from app.features.spec import Declaration
 from app.inference import bundle
 from app.inference.ensemble import Ensemble
-from app.inference.program import EnsembleTwin, lower
+from app.inference.lowering import lower
+from app.inference.program import EnsembleTwin
 from training.config import SplitConfig, TrainingConfig
 from training.data.dataset import Dataset
 from training.data.sampling import spread
@@ -181,8 +182,8 @@ def _by_shares(config: TrainingConfig) -> TrainingConfig:
 
 
 def _as_served(ensemble: Ensemble, arithmetic: Path) -> Ensemble:
-    models = [model for model in (ensemble.base, ensemble.meta) if model is not None]
-    return Ensemble(ensemble.spec, ensemble.base, ensemble.meta, EnsembleTwin(arithmetic, lower(ensemble.spec), models))
+    twin = EnsembleTwin(arithmetic, lower(ensemble.spec), ensemble.models)
+    return Ensemble(ensemble.spec, ensemble.base.models, ensemble.meta, twin)
 
 
 def _errors(ensemble: Ensemble, X: Floats, sample: Sample, declaration: Declaration) -> Errors:

@@ -53,9 +53,17 @@ class Matrices:
         return [(self.X[i : i + 1], None if meta is None else meta[i : i + 1]) for i in range(len(self.X))]
 
     def boosters(self) -> tuple[list[lgb.Booster], list[lgb.Booster]]:
-        """The boosters that the libraries were compiled from, in the order of their targets."""
+        """The boosters that the libraries were compiled from, in the order of their targets.
+
+        Raises
+        ------
+        RuntimeError
+            Where base models read each other's answers: LightGBM is asked for the rows as they are.
+        """
         spec = self.ensemble.spec
-        return self._of("base", spec.base), self._of("meta", spec.meta)
+        if len(spec.base) > 1 or spec.linear:
+            raise RuntimeError(f"{self.bundle}: expected one library of base models, received {len(spec.base)}")
+        return self._of("base", spec.base[0]), self._of("meta", spec.meta)
 
     def _of(self, name: str, library: LibrarySpec | None) -> list[lgb.Booster]:
         outputs = () if library is None else library.outputs

@@ -28,7 +28,7 @@ def specification() -> EnsembleSpec:
     outputs = (Output("gate", "logit"), Output("d1", "log"), Output("d7", "log"), Output(LOG_MEAN, GATED))
     library = LibrarySpec("base.so", 3, outputs)
     multiplier = MultiplierSpec("bundle", 7, 1.0, 0.1, 10.0, 1.0, {})
-    return EnsembleSpec((1, 7), library, None, Calibration.identity(2), np.ones(2), multiplier)
+    return EnsembleSpec((1, 7), (library,), None, Calibration.identity(2), np.ones(2), multiplier)
 
 
 def market() -> tuple[np.ndarray, np.ndarray, Labels, np.ndarray, np.ndarray]:

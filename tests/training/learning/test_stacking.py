@@ -12,7 +12,7 @@ from training.config import TrainingConfig
 from training.learning.boosting import Matrix, Runtime
 from training.learning.evidence import Evidence, fit_calibration
 from training.learning.labels import Labels
-from training.learning.learners import Fitted, fit_base, fit_stack
+from training.learning.learners import FittedBase, fit_base, fit_stack
 from training.learning.options import CalibrationConfig
 from training.learning.selection import Comparison, compare
 
@@ -51,28 +51,28 @@ def market() -> Market:
 
 
 @pytest.fixture(scope="module")
-def base(market: Market) -> Fitted:
+def base(market: Market) -> FittedBase:
     return fit_base(Matrix(market.X, Runtime(1, 1)), market.labels, market.fold, (1, 7, 14), 1, 1, CONFIG)
 
 
-def specification(base: Fitted) -> EnsembleSpec:
+def specification(base: FittedBase) -> EnsembleSpec:
     multiplier = MultiplierSpec("bundle", 7, 1.0, 0.1, 10.0, 1.0, {})
-    return EnsembleSpec((1, 7, 14), base.library, None, Calibration.identity(3), np.ones(3), multiplier)
+    return EnsembleSpec((1, 7, 14), (base.libraries[0].library,), None, Calibration.identity(3), np.ones(3), multiplier)
 
 
-def evidence(base: Fitted, market: Market) -> Evidence:
+def evidence(base: FittedBase, market: Market) -> Evidence:
     spec, later = specification(base), np.arange(N) >= N // 2
     return Evidence.of(base.out_of_fold, None, market.state, market.labels, later, spec)
 
 
-def test_base_outputs_are_named_and_scored_in_order(base: Fitted) -> None:
+def test_base_outputs_are_named_and_scored_in_order(base: FittedBase) -> None:
     """Gate, one score a horizon, and the gated log mean; a column of out-of-fold scores each."""
-    assert [o.name for o in base.library.outputs] == ["gate", "d1", "d7", "d14", "log_mean"]
-    assert base.out_of_fold.shape == (N, len(base.boosters))
+    assert [o.name for o in base.libraries[0].library.outputs] == ["gate", "d1", "d7", "d14", "log_mean"]
+    assert base.out_of_fold.shape == (N, len(base.libraries[0].boosters))
     assert np.isfinite(base.out_of_fold).all()
 
 
-def test_calibration_finds_the_level_of_every_horizon(base: Fitted, market: Market) -> None:
+def test_calibration_finds_the_level_of_every_horizon(base: FittedBase, market: Market) -> None:
     """After calibration the predicted sums are those of the truth, for money, probability and both states."""
     found = evidence(base, market)
     calibration, weights = fit_calibration(found, {}, 1, CalibrationConfig())
@@ -87,7 +87,7 @@ def test_calibration_finds_the_level_of_every_horizon(base: Fitted, market: Mark
     assert weights.shape == (3,)
 
 
-def test_lost_histories_are_worth_the_same_in_sum(base: Fitted, market: Market) -> None:
+def test_lost_histories_are_worth_the_same_in_sum(base: FittedBase, market: Market) -> None:
     """The factors of a simulated state undo what losing the histories took from the sum."""
     found = evidence(base, market)
     blind = base.out_of_fold[found.later].copy()
@@ -99,7 +99,7 @@ def test_lost_histories_are_worth_the_same_in_sum(base: Fitted, market: Market) 
     np.testing.assert_allclose(lost, came, rtol=1e-9)
 
 
-def test_a_drift_of_the_market_is_followed(base: Fitted, market: Market) -> None:
+def test_a_drift_of_the_market_is_followed(base: FittedBase, market: Market) -> None:
     """When later rows buy half as often, the level of p and of money goes down with them."""
     found = evidence(base, market)
     rng = np.random.default_rng(1)
@@ -113,7 +113,7 @@ def test_a_drift_of_the_market_is_followed(base: Fitted, market: Market) -> None
     assert mix.ltv[1][later].sum() / (0.5 * (market.p * market.mean7)[later].sum()) == pytest.approx(1.0, abs=0.12)
 
 
-def test_the_meta_learner_has_a_head_a_horizon_and_the_log_mean(base: Fitted, market: Market) -> None:
+def test_the_meta_learner_has_a_head_a_horizon_and_the_log_mean(base: FittedBase, market: Market) -> None:
     """Its library merges with `app.inference`'s meta-features, and its scores are out of fold."""
     spec = specification(base)
     assert CONFIG.meta is not None
@@ -123,7 +123,7 @@ def test_the_meta_learner_has_a_head_a_horizon_and_the_log_mean(base: Fitted, ma
     assert np.abs(meta.out_of_fold[:, :3]).mean() < 0.5  # corrections of a good base are small
 
 
-def test_a_huber_log_head_is_held_back_from_the_largest_errors(base: Fitted, market: Market) -> None:
+def test_a_huber_log_head_is_held_back_from_the_largest_errors(base: FittedBase, market: Market) -> None:
     """`log_loss: huber` changes the log head alone, towards the many who pay nothing."""
     assert CONFIG.meta is not None
     spec, huber = specification(base), CONFIG.meta.model_copy(update={"log_loss": "huber", "huber_delta": 0.3})

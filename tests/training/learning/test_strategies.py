@@ -9,8 +9,8 @@ import pytest
 
 from training.learning.boosting import Matrix, Runtime, raw_matrix
 from training.learning.labels import Labels
-from training.learning.options import ClassifierConfig, RegressorConfig
-from training.learning.strategies import Strategy, ZeroInflated, fit_strategy
+from training.learning.options import ClassifierConfig, RegressorConfig, Strategy
+from training.learning.strategies import ZeroInflated, fit_strategy
 
 N = 8000
 TREES = {"rounds": 50, "leaves": 5, "learning_rate": 0.12, "min_leaf": 40}
@@ -34,7 +34,7 @@ def fitted() -> dict[str, tuple[ZeroInflated, np.ndarray]]:
     found = {}
     for strategy in get_args(Strategy):
         one = fit_strategy(
-            strategy, matrix, labels, np.ones(N, dtype=bool), 1, ClassifierConfig.model_validate(TREES), config
+            strategy, matrix, labels, np.ones(N, dtype=bool), (1, 7), 1, ClassifierConfig.model_validate(TREES), config
         )
         found[strategy] = one, raw_matrix(one.boosters, X, 1)
     return found
@@ -80,5 +80,7 @@ def test_rows_out_of_sight_teach_nothing() -> None:
     config = ClassifierConfig.model_validate(TREES), RegressorConfig.model_validate(TREES)
     matrix = Matrix(X, Runtime(0, 1))
     for strategy in get_args(Strategy):
-        first, second = (fit_strategy(strategy, matrix, given, seen, 1, *config).boosters for given in (labels, blind))
+        first, second = (
+            fit_strategy(strategy, matrix, given, seen, (1, 7), 1, *config).boosters for given in (labels, blind)
+        )
         np.testing.assert_array_equal(raw_matrix(first, X, 1), raw_matrix(second, X, 1))
