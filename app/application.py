@@ -21,6 +21,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from app.api import documentation, pages, problems
+from app.api.answers import Answers
 from app.api.batch import ROUTE as BATCH
 from app.api.batch import PredictBatch
 from app.api.bodies import Limits
@@ -31,7 +32,7 @@ from app.api.features import Features
 from app.api.health import METRICS_TYPE, Health
 from app.api.models import Models
 from app.api.openrtb import Readers
-from app.api.predict import Answers, Histories, Line, Predict
+from app.api.predict import Histories, Line, Predict
 from app.api.privacy import Gate
 from app.api.problems import Kind, Problems
 from app.errors import (

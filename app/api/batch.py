@@ -6,8 +6,8 @@ The requests of a group are predicted together, groups are small, and other call
 from __future__ import annotations
 
 import asyncio
-import math
 import time
+from dataclasses import dataclass, field
 from typing import Final
 
 import orjson
@@ -17,14 +17,28 @@ from app.api.failures import log_unexpected, unexpected
 from app.api.openrtb import Call, Reader
 from app.api.predict import Line, nothing_to_predict, raw_request
 from app.api.problems import Kind, Problems
-from app.api.slices import Pace, entries
+from app.api.slices import Pace, entries, scan_of
 from app.errors import BodyTooLarge, PltvError
 from app.serving.batching import Answer
 from app.serving.cache import Found
 
 ROUTE: Final = "/predict/batch"
-_GROUP: Final = 16  # requests
-_GROUP_ROWS: Final = 32  # campaigns; either is a flush of one or two milliseconds
+_GROUP: Final = 32  # requests
+_GROUP_ROWS: Final = 64  # campaigns; either is predicted in a millisecond
+
+
+@dataclass(slots=True)
+class _Group:
+    """Requests that are predicted together, by their places in the body."""
+
+    calls: dict[int, Call] = field(default_factory=dict)
+    rows: int = 0
+
+    def add(self, place: int, call: Call) -> bool:
+        """Whether the group is full with it."""
+        self.calls[place] = call
+        self.rows += len(call.campaigns)
+        return len(self.calls) == _GROUP or self.rows >= _GROUP_ROWS
 
 
 class PredictBatch:
@@ -63,7 +77,7 @@ class PredictBatch:
         """
         self._line.admission.enter()
         try:
-            ranges = await entries(body, "requests", self._most)
+            ranges = await entries(body, "requests", self._most, scan_of(self._line.store.live.layout))
             responses = await self._respond(body, ranges)
         finally:
             self._line.admission.leave()
@@ -71,22 +85,18 @@ class PredictBatch:
 
     async def _respond(self, body: bytes, ranges: list[tuple[int, int]]) -> list[bytes]:
         responses: list[bytes] = [b""] * len(ranges)
-        pace = Pace()
-        group: dict[int, Call] = {}
-        rows = 0
+        pace, group = Pace(), _Group()
         for place, (start, end) in enumerate(ranges):
             reader = self._line.readers.of(self._line.store.live.layout)
             read = self._read(reader, body[start:end])
             if isinstance(read, bytes):
                 responses[place] = read
-            else:
-                group[place] = read
-                rows += len(read.campaigns)
-            if len(group) == _GROUP or rows >= _GROUP_ROWS:
-                await self._predict(group, responses)
-                group, rows = {}, 0
-            await pace.rest()
-        await self._predict(group, responses)
+            elif group.add(place, read):
+                await self._predict(group.calls, responses)
+                group = _Group()
+            if pace.is_over:
+                await pace.rest()
+        await self._predict(group.calls, responses)
         return responses
 
     def _read(self, reader: Reader, part: bytes) -> Call | bytes:
@@ -96,25 +106,22 @@ class PredictBatch:
             return reader.read(part, time.time())
         except BodyTooLarge as error:
             return self._problem(error, None)  # what is refused for its size is not parsed for its name
-        except PltvError as error:
-            return self._problem(error, _id_of(part))
         except Exception as error:
-            return self._failure(error, _id_of(part))
+            return self._refuse(error, _id_of(part))
 
     async def _predict(self, group: dict[int, Call], responses: list[bytes]) -> None:
-        if not group:
-            return
         found = await self._find(group)
-        futures = {
-            place: self._line.batcher.submit(raw_request(call, found[place]), math.inf)
-            for place, call in group.items()
-            if call.campaigns
-        }
-        settled = await asyncio.gather(*futures.values(), return_exceptions=True)
-        answers: dict[int, Answer | BaseException] = dict(zip(futures, settled, strict=True))
-        for place, call in group.items():
-            answer = answers.get(place) or nothing_to_predict(self._line.store.live.name)
-            responses[place] = self._response(call, found[place], answer)
+        asked = [place for place, call in group.items() if call.campaigns]
+        settled = self._line.batcher.predict_now([raw_request(group[place], found[place]) for place in asked])
+        outcomes: dict[int, Answer | Exception] = dict.fromkeys(group, nothing_to_predict(self._line.store.live.name))
+        outcomes.update(zip(asked, settled, strict=True))
+        good = {place: answer for place, answer in outcomes.items() if isinstance(answer, Answer)}
+        written = self._line.answers.encode_all([(group[p], found[p], answer) for p, answer in good.items()])
+        for place, response in zip(good, written, strict=True):
+            responses[place] = response
+        for place, error in outcomes.items():
+            if isinstance(error, Exception):
+                responses[place] = self._refuse(error, group[place].id)
 
     async def _find(self, group: dict[int, Call]) -> dict[int, Found]:
         found = {place: self._line.histories.at_once(call) for place, call in group.items()}
@@ -125,17 +132,13 @@ class PredictBatch:
             found.update(zip(keys, await asyncio.gather(*fetches), strict=True))
         return {place: one for place, one in found.items() if isinstance(one, Found)}
 
-    def _response(self, call: Call, found: Found, answer: Answer | BaseException) -> bytes:
-        if isinstance(answer, PltvError):
-            return self._problem(answer, call.id)
-        if isinstance(answer, BaseException):
-            return self._failure(answer, call.id)
-        return self._line.answers.encode(call, found, answer)
+    def _refuse(self, error: Exception, request_id: str | None) -> bytes:
+        return self._problem(error, request_id) if isinstance(error, PltvError) else self._failure(error, request_id)
 
     def _problem(self, error: PltvError, request_id: str | None) -> bytes:
         return problems.encode({"id": request_id, **self._told.document(error)})
 
-    def _failure(self, error: BaseException, request_id: str | None) -> bytes:
+    def _failure(self, error: Exception, request_id: str | None) -> bytes:
         log_unexpected(error, ROUTE)
         return unexpected(self._failed, id=request_id)
 

@@ -12,15 +12,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from time import perf_counter
-from typing import Any, Final
+from typing import Final
 
-import orjson
-
+from app.api.answers import Answers
 from app.api.openrtb import HOUR_S, Call, Readers
-from app.api.problems import Problems
-from app.errors import InputError, Overloaded
+from app.errors import Overloaded
 from app.features.parsing import RawRequest
-from app.features.spec import Declaration, HistoryState
+from app.features.spec import HistoryState
 from app.serving.admission import Admission, deadline_of
 from app.serving.batching import Answer, Batcher
 from app.serving.cache import Found, HistoryCache
@@ -30,7 +28,6 @@ from app.telemetry import Telemetry
 
 WITHHELD: Final = Found(None, HistoryState.WITHHELD, "none", None)
 UNKNOWN: Final = Found(None, HistoryState.UNAVAILABLE, "none", None)
-INVALID: Final = "invalid"
 
 
 class Histories:
@@ -72,68 +69,6 @@ class Histories:
     async def fetch(self, key: bytes, call: Call, deadline: float) -> Found:
         """The same for a caller who awaits."""
         return await self._cache.fetch(key, call.ts, deadline)
-
-
-class Answers:
-    """Writes answers. Numbers keep full precision: orjson writes the shortest text that reads back to the same bits.
-
-    Parameters
-    ----------
-    declaration : Declaration
-    problems : Problems
-    telemetry : Telemetry
-    ttl_s : int
-    """
-
-    def __init__(self, declaration: Declaration, problems: Problems, telemetry: Telemetry, ttl_s: int) -> None:
-        self._problems = problems
-        self._telemetry = telemetry
-        self._ttl_s = ttl_s
-        self._currency = declaration.currency
-        self._per = declaration.label_unit
-        ltv = ",".join(f'"d{horizon}":%b' for horizon in declaration.targets.horizons)
-        log_mean = f"log_mean_d{declaration.targets.log_mean}"
-        self._template = (
-            f'{{"campaign":%b,"status":"ok","p_buyer":%b,"ltv":{{{ltv}}},"{log_mean}":%b,"multiplier":%b}}'.encode()
-        )
-
-    def encode(self, call: Call, found: Found, answer: Answer) -> bytes:
-        """The bytes of a good answer, its keys in the order of the contract."""
-        degraded = (*found.reasons, *answer.degraded)
-        self._count(call, found, answer, degraded)
-        head = orjson.dumps(
-            {
-                "id": call.id,
-                "bundle": answer.bundle,
-                "currency": self._currency,
-                "per": self._per,
-                "ttl_s": self._ttl_s,
-                "history": {"state": found.state.label, "source": found.source, "as_of": found.as_of},
-                "degraded": degraded,
-            }
-        )
-        return b'%b,"predictions":[%b]}' % (head[:-1], b",".join(self._predictions(call, answer)))
-
-    def _predictions(self, call: Call, answer: Answer) -> list[bytes]:
-        """One JSON object a campaign. Only numbers and ids are encoded: the rest of each is the same text."""
-        rows = orjson.dumps(answer.rows)[2:-2].split(b"],[") if answer.rows else []
-        predictions = [
-            self._template % (orjson.dumps(campaign["id"]), *row.split(b","))
-            for campaign, row in zip(call.campaigns, rows, strict=True)
-        ]
-        for place, (campaign_id, error) in call.refused.items():  # in rising order, so that each finds its place
-            predictions.insert(place, orjson.dumps(self._refusal(campaign_id, error)))
-        return predictions
-
-    def _refusal(self, campaign_id: str | None, error: InputError) -> dict[str, Any]:
-        return {"campaign": campaign_id, "status": INVALID, "problem": self._problems.document(error)}
-
-    def _count(self, call: Call, found: Found, answer: Answer, degraded: tuple[str, ...]) -> None:
-        age = None if found.as_of is None else max(0.0, call.ts - found.as_of)
-        self._telemetry.history(found.state.label, found.source, age)
-        self._telemetry.predicted([row[1:-2] for row in answer.rows])
-        for reason in degraded:
-            self._telemetry.degraded(reason)
 
 
 @dataclass(frozen=True, slots=True)

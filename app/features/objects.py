@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from app.features.columns import Floats, Ints, hour_key
 from app.features.encoders import MISSING_CODE, UNSEEN, TextEncoder
 from app.features.histories import HistoryShape
-from app.features.native import Library
+from app.features.native import Library, address
 from app.features.parsing import RawRequest, unknown_history
 from app.features.scalars import month_start, version_number
-from app.features.spec import CLOCK_KEYS
+from app.features.spec import CLOCK_KEYS, Lookup
 
 if TYPE_CHECKING:
     from app.features.matrix import FeaturePlan
@@ -110,7 +110,7 @@ class RequestTwin:
         X = np.empty((n_rows, self._n_features))
         state = np.empty(n_rows, dtype=np.int64)
         unseen = np.zeros(len(self._fields), dtype=np.int64)
-        if self._call(self._plan, self._address, batch, n_rows, X.ctypes.data, state.ctypes.data, unseen.ctypes.data):
+        if self._call(self._plan, self._address, batch, n_rows, address(X), address(state), address(unseen)):
             return None
         counts = unseen.tolist()
         return X, state, {name: n for name, n in zip(self._fields, counts, strict=True) if n} if any(counts) else {}
@@ -130,10 +130,15 @@ def _objects(plan: FeaturePlan) -> tuple[Any, ...]:
     cohorts = () if ranks is None else tuple(Memo(ranks.id_of(k)) for k in range(len(ranks.keys)))
     return (
         _ATTRIBUTES, layout.request_number_names, layout.request_text_names, layout.campaign_number_names,
-        layout.campaign_text_names, tuple(k.key for k in layout.user_lookups), tuple(k.key for k in layout.row_lookups),
+        layout.campaign_text_names, _keys(layout.user_lookups), _keys(layout.row_lookups),
         hours, weekdays, _row_memos(plan.user_encoder), _row_memos(plan.row_encoder), tuple(map(Memo, parsed)), cohorts,
         unknown_history(layout),
     )  # fmt: skip
+
+
+def _keys(lookups: Sequence[Lookup]) -> tuple[str, ...]:
+    """The column of each look-up; equal names are one object, by which compiled code knows that it has the text."""
+    return tuple(sys.intern(lookup.key) for lookup in lookups)
 
 
 def _row_memos(encoder: TextEncoder) -> tuple[Memo, ...]:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from app.features.matrix import FeaturePlan
 
 LIBRARY: Final = "features.so"
-INTERFACE: Final = 3  # PLTV_INTERFACE of features.h
+INTERFACE: Final = 4  # PLTV_INTERFACE of features.h
 STATISTICS: Final = ("count", "sum", "mean", "max", "min", "std", "entropy", "top_share")  # as in features.c
 _PLAN_SIZES: Final = (
     "n_numbers", "n_versions", "n_months", "n_segments", "n_numeric", "n_aggregates", "n_user_lookups",

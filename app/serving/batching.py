@@ -52,6 +52,7 @@ class Answer:
 
 Done = Callable[[Answer | Exception], None]
 """Gets the answer, or what went wrong; must not raise."""
+_Predict = Callable[[Sequence[RawRequest]], list[Answer]]
 
 
 @dataclass(slots=True)
@@ -59,7 +60,6 @@ class _Ticket:
     request: RawRequest
     deadline: float
     done: Done
-    future: asyncio.Future[Answer] | None = None  # of a caller who waits for one, and may be gone
 
 
 class Batcher:
@@ -90,36 +90,32 @@ class Batcher:
             Called in the flush with the answer, with the exception that the request's own features raise, or with
             `NotReady` without a live bundle.
         """
-        self._add(_Ticket(request, deadline, done))
+        if not self._waiting:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._waiting.append(_Ticket(request, deadline, done))
 
-    def submit(self, request: RawRequest, deadline: float) -> asyncio.Future[Answer]:
-        """The same for a caller who awaits; the future gets what `done` would."""
-        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._add(_Ticket(request, deadline, partial(_resolve, future), future))
-        return future
-
-    def predict_now(self, requests: Sequence[RawRequest]) -> list[Answer]:
+    def predict_now(self, requests: Sequence[RawRequest]) -> list[Answer | Exception]:
         """Predict at once, whatever the time; the same code as a flush.
+
+        Returns
+        -------
+        list of (Answer or Exception)
+            One a request; the exception is what its own features raised.
 
         Raises
         ------
         NotReady
             Without a live bundle.
         """
-        live, rest, answers = self._store.live, deque(requests), list[Answer]()
+        live, rest = self._store.live, deque(requests)
+        outcomes: list[Answer | Exception] = []
         while rest:
-            batch = _next_batch(rest, _rows)
-            answers += self._predict(live, batch)
-        return answers
-
-    def _add(self, ticket: _Ticket) -> None:
-        if not self._waiting:
-            asyncio.get_running_loop().call_soon(self._flush)
-        self._waiting.append(ticket)
+            outcomes += _each(_next_batch(rest, _rows), partial(self._predict, live))
+        return outcomes
 
     def _flush(self) -> None:
         loop = asyncio.get_running_loop()
-        tickets = [t for t in _next_batch(self._waiting, _ticket_rows) if t.future is None or not t.future.done()]
+        tickets = _next_batch(self._waiting, _ticket_rows)
         if self._waiting:
             loop.call_soon(self._flush)
         try:
@@ -128,24 +124,9 @@ class Batcher:
             _fail(tickets, error)
             return
         now = loop.time()
-        self._settle([t for t in tickets if t.deadline > now], lambda requests: self._predict(live, requests))
+        _settle([t for t in tickets if t.deadline > now], partial(self._predict, live))
         if late := [t for t in tickets if t.deadline <= now]:
-            self._settle(late, lambda requests: [prior_answer(live, r) for r in requests])
-
-    def _settle(self, tickets: Sequence[_Ticket], predict: Callable[[list[RawRequest]], list[Answer]]) -> None:
-        if not tickets:
-            return
-        try:
-            answers = predict([t.request for t in tickets])
-        except Exception as error:  # one request's features may raise anything: it alone shall have it
-            if len(tickets) == 1:
-                _fail(tickets, error)
-                return
-            for ticket in tickets:
-                self._settle([ticket], predict)
-            return
-        for ticket, answer in zip(tickets, answers, strict=True):
-            ticket.done(answer)
+            _settle(late, lambda requests: [prior_answer(live, r) for r in requests])
 
     def _predict(self, live: Live, requests: Sequence[RawRequest]) -> list[Answer]:
         start = perf_counter()
@@ -217,8 +198,15 @@ def _fail(tickets: Sequence[_Ticket], error: Exception) -> None:
         ticket.done(error)
 
 
-def _resolve(future: asyncio.Future[Answer], outcome: Answer | Exception) -> None:
-    if isinstance(outcome, Exception):
-        future.set_exception(outcome)
-    else:
-        future.set_result(outcome)
+def _settle(tickets: Sequence[_Ticket], predict: _Predict) -> None:
+    if tickets:
+        for ticket, outcome in zip(tickets, _each([t.request for t in tickets], predict), strict=True):
+            ticket.done(outcome)
+
+
+def _each(requests: Sequence[RawRequest], predict: _Predict) -> Sequence[Answer | Exception]:
+    """The answers; where something raises, one request's features did: it alone shall have it."""
+    try:
+        return predict(requests)
+    except Exception as error:
+        return [error] if len(requests) == 1 else [_each([request], predict)[0] for request in requests]

@@ -7,11 +7,17 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.api import slices
 from app.errors import BodyTooLarge, InputError
+from app.features.histories import HistoryShape, HistoryTwin
+from app.features.layout import Layout
+from app.features.native import Library
+from app.features.spec import Declaration
+from tests.features.conftest import SMALL
+from training.publishing.codegen import compile_features
 
 TEXTS = st.text(st.sampled_from('ab"\\{}[],: é'), max_size=8)
 VALUES = st.recursive(
@@ -21,11 +27,29 @@ VALUES = st.recursive(
 )
 
 
-def split(body: bytes, most: int = 50) -> list[bytes]:
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Layout:
+    """A layout with the compiled code."""
+    library = tmp_path_factory.mktemp("marks") / "features.so"
+    compile_features(library)
+    layout = Layout(Declaration.from_dict(SMALL))
+    layout.histories = HistoryTwin(Library(library), layout, HistoryShape(layout))
+    return layout
+
+
+@pytest.fixture(params=["numpy", "compiled"])
+def layout(request: pytest.FixtureRequest, compiled: Layout) -> Layout:
+    """Without it, and with it."""
+    return compiled if request.param == "compiled" else Layout(compiled.declaration)
+
+
+def split(layout: Layout, body: bytes, most: int = 50) -> list[bytes]:
     """The entries of `requests`."""
-    return [body[start:end] for start, end in asyncio.run(slices.entries(body, "requests", most))]
+    found = asyncio.run(slices.entries(body, "requests", most, slices.scan_of(layout)))
+    return [body[start:end] for start, end in found]
 
 
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(VALUES, min_size=1, max_size=6),
     st.dictionaries(TEXTS, VALUES, max_size=4),
@@ -34,25 +58,44 @@ def split(body: bytes, most: int = 50) -> list[bytes]:
     st.sampled_from([1, 2, 7, 1 << 18]),
 )
 def test_entries_are_what_a_parser_finds(
-    entries: list[Any], around: dict[str, Any], indent: int | None, ascii_only: bool, block: int
+    layout: Layout, entries: list[Any], around: dict[str, Any], indent: int | None, ascii_only: bool, block: int
 ) -> None:
     """Whatever the entries and their surroundings hold, and wherever a block ends."""
     around.pop("requests", None)
     body = json.dumps({**around, "requests": entries, "x": [[1], 2]}, indent=indent, ensure_ascii=ascii_only).encode()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(slices, "_BLOCK", block)
-        assert [json.loads(part) for part in split(body)] == entries
+        assert [json.loads(part) for part in split(layout, body)] == entries
 
 
-def test_the_last_of_two_arrays_counts() -> None:
+@given(
+    st.lists(
+        st.sampled_from([*(bytes([b]) for b in b'{}[],"\\a\x00\xff'), b"\\\\", b'"' + b"a" * 9, b'\\"']), max_size=80
+    ),
+    st.integers(1, 40),
+    st.integers(1, 30),
+)
+def test_compiled_code_finds_the_same_marks(compiled: Layout, parts: list[bytes], block: int, most: int) -> None:
+    """In any bytes, however they are cut; a block that has more marks than asked for is the last that is looked at."""
+    text = b"".join(parts)
+    one, other = slices.Scan(), slices.scan_of(compiled)
+    for start in range(0, len(text), block):
+        end = min(start + block, len(text))
+        expected = list(one.marks(text, start, end, most))
+        assert list(other.marks(text, start, end, most)) == expected
+        if len(expected) == most:
+            break
+
+
+def test_the_last_of_two_arrays_counts(layout: Layout) -> None:
     """As for any duplicate key."""
-    assert split(b'{"requests":[1,2],"requests":[3]}') == [b"3"]
+    assert split(layout, b'{"requests":[1,2],"requests":[3]}') == [b"3"]
 
 
-def test_an_array_of_that_name_deeper_inside_does_not() -> None:
+def test_an_array_of_that_name_deeper_inside_does_not(layout: Layout) -> None:
     """Only the outer object's."""
-    assert split(b'{"a":{"requests":[9,9]},"requests":[1]}') == [b"1"]
-    assert split(b'{"requests":[{"requests":[9,9]},2]}') == [b'{"requests":[9,9]}', b"2"]
+    assert split(layout, b'{"a":{"requests":[9,9]},"requests":[1]}') == [b"1"]
+    assert split(layout, b'{"requests":[{"requests":[9,9]},2]}') == [b'{"requests":[9,9]}', b"2"]
 
 
 @pytest.mark.parametrize(
@@ -76,14 +119,14 @@ def test_an_array_of_that_name_deeper_inside_does_not() -> None:
         (b'{"x":{' + b'"a":1,' * 5000 + b'"a":1},"requests":[1]}', "requests"),
     ],
 )
-def test_what_is_not_such_an_object_is_refused(body: bytes, field: str | None) -> None:
+def test_what_is_not_such_an_object_is_refused(layout: Layout, body: bytes, field: str | None) -> None:
     """With one line, and early."""
     with pytest.raises(InputError) as caught:
-        split(body)
+        split(layout, body)
     assert caught.value.field == field
 
 
-def test_what_surrounds_the_array_is_bounded() -> None:
+def test_what_surrounds_the_array_is_bounded(layout: Layout) -> None:
     """A long body is for its entries."""
     with pytest.raises(BodyTooLarge):
-        split(b'{"x":"' + b"a" * (1 << 20) + b'","requests":[1]}')
+        split(layout, b'{"x":"' + b"a" * (1 << 20) + b'","requests":[1]}')

@@ -9,7 +9,9 @@ from typing import Any
 
 from app.features.history import History, parse_history
 from app.features.layout import Layout
+from app.features.parsing import RawRequest
 from app.features.spec import Declaration
+from app.serving.batching import Answer, Batcher
 
 NOW = 1_760_000_400
 DECLARATION: dict[str, Any] = {
@@ -110,3 +112,17 @@ async def until(holds: Callable[[], object], what: str, seconds: float = 10.0) -
 def soon(seconds: float = 5.0) -> float:
     """A deadline far enough away for any test."""
     return asyncio.get_running_loop().time() + seconds
+
+
+def asked(batcher: Batcher, request: RawRequest, deadline: float) -> asyncio.Future[Answer]:
+    """A request in the queue of this turn, for a test that awaits its answer."""
+    future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+
+    def done(outcome: Answer | Exception) -> None:
+        if isinstance(outcome, Exception):
+            future.set_exception(outcome)
+        else:
+            future.set_result(outcome)
+
+    batcher.enqueue(request, deadline, done)
+    return future

@@ -22,7 +22,7 @@ from app.features.spec import HistoryState
 from app.inference.prior import Prior
 from app.serving.batching import MAX_REQUESTS, MAX_ROWS, Answer, Batcher
 from app.serving.store import BundleStore, Live
-from tests.serving.observed import LAYOUT, NOW, Recorder, history, soon
+from tests.serving.observed import LAYOUT, NOW, Recorder, asked, history, soon
 
 FAULT = -13.0
 PRIOR = Prior(
@@ -120,26 +120,34 @@ def made() -> tuple[Batcher, Store, Recorder]:
     return Batcher(store, recorder), store, recorder
 
 
+def at_once(batcher: Batcher, requests: Sequence[RawRequest]) -> list[Answer]:
+    """The answers without a queue, none of which may be an exception."""
+    outcomes = batcher.predict_now(requests)
+    answers = [outcome for outcome in outcomes if isinstance(outcome, Answer)]
+    assert len(answers) == len(outcomes)
+    return answers
+
+
 def test_one_turn_is_one_flush() -> None:
     """Requests of one turn are one matrix, and each gets its own rows in the order of its campaigns."""
 
     async def scenario() -> None:
         batcher, _, recorder = made()
-        asked = [(float(i), ["app0", "app1", None][: i % 4]) for i in range(1, 11) if i % 4]
-        futures = [batcher.submit(request(p, b), soon()) for p, b in asked]
-        assert await asyncio.gather(*futures) == [expected(p, b) for p, b in asked]
-        assert recorder.rows == [sum(len(b) for _, b in asked)]
+        wanted = [(float(i), ["app0", "app1", None][: i % 4]) for i in range(1, 11) if i % 4]
+        futures = [asked(batcher, request(p, b), soon()) for p, b in wanted]
+        assert await asyncio.gather(*futures) == [expected(p, b) for p, b in wanted]
+        assert recorder.rows == [sum(len(b) for _, b in wanted)]
         assert recorder.told["stage", "features"] == recorder.told["stage", "models"] == 1
-        assert recorder.told["corrections",] == sum(len(b) for p, b in asked if p > 5)
+        assert recorder.told["corrections",] == sum(len(b) for p, b in wanted if p > 5)
         await asyncio.sleep(0)
-        assert recorder.told["unseen", "bundle"] == sum(b.count(None) for _, b in asked)
+        assert recorder.told["unseen", "bundle"] == sum(b.count(None) for _, b in wanted)
 
     asyncio.run(scenario())
 
 
 def test_answers_are_plain_python() -> None:
     """They go to the encoder as they are: no numpy number hides in them."""
-    answer = made()[0].predict_now([request(1.0, ["app0", "app1"])])[0]
+    answer = at_once(made()[0], [request(1.0, ["app0", "app1"])])[0]
     assert json.loads(json.dumps(answer.rows))
     assert {type(x) for row in answer.rows for x in row} == {float}
 
@@ -151,7 +159,7 @@ def test_flushes_are_bounded_and_keep_the_order(sizes: list[int]) -> None:
     async def scenario() -> None:
         batcher, _, recorder = made()
         done: list[float] = []
-        futures = [batcher.submit(request(float(i), ["app0"] * size), soon()) for i, size in enumerate(sizes)]
+        futures = [asked(batcher, request(float(i), ["app0"] * size), soon()) for i, size in enumerate(sizes)]
         for future in futures:
             future.add_done_callback(lambda f: done.append(f.result().rows[0][0]))
         answers = await asyncio.gather(*futures)
@@ -166,7 +174,7 @@ def test_flushes_are_bounded_and_keep_the_order(sizes: list[int]) -> None:
 
 def test_a_request_larger_than_a_flush_is_answered() -> None:
     """The bound closes a flush to further requests, never to the first."""
-    answers = made()[0].predict_now([request(1.0, ["app0"] * (MAX_ROWS + 1)), request(2.0)])
+    answers = at_once(made()[0], [request(1.0, ["app0"] * (MAX_ROWS + 1)), request(2.0)])
     assert [len(a.rows) for a in answers] == [MAX_ROWS + 1, 1]
 
 
@@ -176,7 +184,7 @@ def test_alone_and_joined_are_the_same() -> None:
     async def scenario() -> None:
         batcher, _, _ = made()
         requests = [request(float(i), ["app1", "app0"]) for i in range(5)]
-        joined = await asyncio.gather(*(batcher.submit(r, soon()) for r in requests))
+        joined = await asyncio.gather(*(asked(batcher, r, soon()) for r in requests))
         assert joined == batcher.predict_now(requests) == [batcher.predict_now([r])[0] for r in requests]
 
     asyncio.run(scenario())
@@ -188,9 +196,12 @@ def test_a_fault_spoils_one_request_only() -> None:
     async def scenario() -> None:
         batcher, _, _ = made()
         prices = [1.0, FAULT, 3.0]
-        results = await asyncio.gather(*(batcher.submit(request(p), soon()) for p in prices), return_exceptions=True)
+        results = await asyncio.gather(*(asked(batcher, request(p), soon()) for p in prices), return_exceptions=True)
         assert results[0::2] == [expected(1.0, ["app0"]), expected(3.0, ["app0"])]
         assert isinstance(results[1], FloatingPointError)
+        outcomes = batcher.predict_now([request(p) for p in prices])
+        assert outcomes[0::2] == results[0::2]
+        assert isinstance(outcomes[1], FloatingPointError)
 
     asyncio.run(scenario())
 
@@ -200,8 +211,8 @@ def test_references_may_be_the_requests_own() -> None:
     batcher, store, _ = made()
     live: Any = store.given
     live.predictor.ensemble.spec = SimpleNamespace(horizons=(1, 7), multiplier=SimpleNamespace(by="app", horizon=7))
-    asked = [replace(request(1.0), request={"price": 1.0, "app": app}) for app in ("app1", "app2")]
-    answers = batcher.predict_now(asked)
+    own = [replace(request(1.0), request={"price": 1.0, "app": app}) for app in ("app1", "app2")]
+    answers = at_once(batcher, own)
     assert [answer.rows[0][-1] for answer in answers] == [2.0 * 2.2, 2.0 * 2.0]
 
 
@@ -210,9 +221,9 @@ def test_late_requests_get_the_prior() -> None:
 
     async def scenario() -> None:
         batcher, _, recorder = made()
-        late = batcher.submit(request(1.0, ["app0", "app1"]), soon(-0.001))
-        abroad = batcher.submit(request(1.0, ["app0"], country=None), soon(-0.001))
-        in_time = batcher.submit(request(2.0), soon())
+        late = asked(batcher, request(1.0, ["app0", "app1"]), soon(-0.001))
+        abroad = asked(batcher, request(1.0, ["app0"], country=None), soon(-0.001))
+        in_time = asked(batcher, request(2.0), soon())
         assert await late == Answer(
             bundle="first",
             rows=[[0.5, 2.0, 3.0, 1.0, 6.0], [0.25, 1.0, 1.5, 0.5, 1.5 * 2.2]],
@@ -230,9 +241,9 @@ def test_the_answer_names_its_bundle() -> None:
 
     async def scenario() -> None:
         batcher, store, _ = made()
-        before = await batcher.submit(request(1.0), soon())
+        before = await asked(batcher, request(1.0), soon())
         store.use("second")
-        after = await batcher.submit(request(1.0), soon())
+        after = await asked(batcher, request(1.0), soon())
         assert (before, after) == (expected(1.0, ["app0"]), expected(1.0, ["app0"], "second"))
 
     asyncio.run(scenario())
@@ -245,21 +256,8 @@ def test_without_a_bundle_nobody_is_answered() -> None:
         batcher, store, _ = made()
         store.empty()
         with pytest.raises(NotReady):
-            await batcher.submit(request(1.0), soon())
+            await asked(batcher, request(1.0), soon())
         with pytest.raises(NotReady):
             batcher.predict_now([request(1.0)])
-
-    asyncio.run(scenario())
-
-
-def test_who_is_gone_is_not_predicted() -> None:
-    """A cancelled request takes no row, and disturbs nobody."""
-
-    async def scenario() -> None:
-        batcher, _, recorder = made()
-        gone, stays = batcher.submit(request(1.0), soon()), batcher.submit(request(2.0), soon())
-        gone.cancel()
-        assert await stays == expected(2.0, ["app0"])
-        assert recorder.rows == [1]
 
     asyncio.run(scenario())

@@ -16,7 +16,7 @@ from app.inference import bundle
 from app.serving.batching import Answer, Batcher
 from app.serving.store import BundleStore
 from tests.inference.tiny_bundle import build_bundle, make_requests
-from tests.serving.observed import Recorder, soon, until
+from tests.serving.observed import Recorder, asked, soon, until
 
 
 @pytest.fixture(scope="module")
@@ -55,14 +55,14 @@ def test_joined_answers_are_those_of_the_predictor_alone(sealed: Path) -> None:
         store, batcher, _ = opened(sealed)
         await store.open()
         requests = raw(store, 100)
-        answers = await asyncio.gather(*(batcher.submit(r, soon()) for r in requests))
+        answers = await asyncio.gather(*(asked(batcher, r, soon()) for r in requests))
         for request, answer in zip(make_requests(100, 5), answers, strict=True):
             alone = store.live.predictor.answer(request)
             columns = (alone.p_buyer, *alone.ltv.T, alone.log_mean)
             assert [row[:-1] for row in answer.rows] == np.column_stack(columns).tolist()
             assert all(0.25 <= row[-1] <= 4.0 for row in answer.rows)
         assert answers == batcher.predict_now(requests)
-        late = await batcher.submit(requests[0], soon(-1.0))
+        late = await asked(batcher, requests[0], soon(-1.0))
         assert ([row[:4] for row in late.rows], late.degraded) == ([[0.1, 1.0, 2.0, 3.0]], ("deadline",))
         await store.close()
 
@@ -83,7 +83,7 @@ def test_twenty_swaps_under_load(sealed: Path, tmp_path: Path) -> None:
 
         async def load() -> None:
             while True:
-                answers.extend(await asyncio.gather(*(batcher.submit(r, soon()) for r in requests)))
+                answers.extend(await asyncio.gather(*(asked(batcher, r, soon()) for r in requests)))
                 await asyncio.sleep(0)
 
         task = asyncio.create_task(load())
@@ -114,7 +114,7 @@ def test_a_changed_byte_is_refused(sealed: Path, tmp_path: Path) -> None:
         (bad / "base.so").write_bytes(library)
         with pytest.raises(BundleCorrupt, match=r"base\.so: expected sha256"):
             await store.reload(bad)
-        assert (await batcher.submit(raw(store, 1)[0], soon())).bundle == "shop-1"
+        assert (await asked(batcher, raw(store, 1)[0], soon())).bundle == "shop-1"
         assert recorder.told["reload", "refused"] == 1
         await store.close()
 

@@ -27,7 +27,7 @@ NODES_PER_UNIT = 800  # generated code of about half an instruction cache (32 KB
 # Contraction would fuse a product and a sum into one rounding where the machine can (arm64), and change bits.
 FLAGS = ("-O1", "-fPIC", "-std=gnu11", "-ffp-contract=off", "-fvisibility=hidden", "-w")
 FEATURE_SOURCES = (
-    "features.c", "objects.c", "bids.c", "histories.c", "entries.c", "packing.c", "packed.c", "wire.c"
+    "features.c", "objects.c", "bids.c", "marks.c", "histories.c", "entries.c", "packing.c", "packed.c", "wire.c"
 )  # fmt: skip
 ENSEMBLE_SOURCES = ("ensemble.c",)
 

@@ -166,8 +166,12 @@ static void derive(const plan_t *p, const double *base, const double *quantiles,
         for (int64_t q = 0; q < p->n_quantiles; q++) below += quantiles[q] < value;
         *at++ = isnan(value) ? NAN : rounded((double)below / (double)p->n_quantiles);
     }
-    for (uint64_t missing = UINT64_MAX; x < at; x++)
-        if (isnan(*x)) memcpy(x, &missing, sizeof missing);
+    for (; x < at; x++) { /* without a branch: which features are missing is nothing that a processor can foresee */
+        uint64_t bits, missing = -(uint64_t)(*x != *x);
+        memcpy(&bits, x, sizeof bits);
+        bits |= missing;
+        memcpy(x, &bits, sizeof bits);
+    }
 }
 
 int pltv_interface(void) { return PLTV_INTERFACE; }

@@ -3,7 +3,7 @@
 #define PLTV_FEATURES_H
 #include <stdint.h>
 
-#define PLTV_INTERFACE 3 /* app/features/twin.INTERFACE: counted up with every change of these structs or functions */
+#define PLTV_INTERFACE 4 /* app/features/twin.INTERFACE: counted up with every change of these structs or functions */
 #define EXPORT __attribute__((visibility("default")))
 
 typedef struct {

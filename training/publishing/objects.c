@@ -22,7 +22,7 @@ typedef struct {
 } objects_t;
 
 enum { FINE = 0, LEAVE = 1, FAILED = -1 };
-enum { OF_HOUR = 1, OF_WEEKDAY = 2 };
+enum { OF_HOUR = 1 }; /* else of the weekday */
 enum { NOW, STATE, REQUEST, CAMPAIGNS, HISTORY, PACKED }; /* places in objects_t.attributes */
 
 typedef struct {
@@ -34,14 +34,32 @@ typedef struct {
 
 static double number(object *value) { return value ? canonical(PyFloat_AsDouble(value)) : NAN; }
 
-/* app.features.parsing._find */
-static double find(const user_t *u, int64_t slot, object *key) {
+/* A text that is looked up: several look-ups in a row have the same, which is asked for once. */
+typedef struct {
+    object *name, *of; /* the column, and whose it was */
+    object *value;
+    const char *text;
     ssize length;
-    const char *text = key ? PyUnicode_AsUTF8AndSize(key, &length) : NULL;
-    if (text) return packed_find(&u->history, u->keyed + slot, text, length);
-    if (!key) return NAN;
-    PyErr_Clear(); /* no text, or none that JSON can hold: it is nobody's key */
-    return u->keyed[slot].n < 0 ? NAN : -INFINITY;
+} sought_t;
+
+static void use_text(sought_t *k, object *value) {
+    k->value = value;
+    k->text = value ? PyUnicode_AsUTF8AndSize(value, &k->length) : NULL;
+    if (value && !k->text) PyErr_Clear(); /* no text, or none that JSON can hold: it is nobody's key */
+}
+
+/* The text of a column of `dict`, the request's or a campaign's. */
+static void use_column(sought_t *k, object *dict, object *name) {
+    if (k->name == name && k->of == dict) return;
+    k->name = name;
+    k->of = dict;
+    use_text(k, get(dict, name));
+}
+
+/* app.features.parsing._find */
+static double find(const user_t *u, int64_t slot, const sought_t *k) {
+    if (k->text) return packed_find(&u->history, u->keyed + slot, k->text, k->length);
+    return !k->value || u->keyed[slot].n < 0 ? NAN : -INFINITY;
 }
 
 /* memos[i][text]: a dictionary that computes what it lacks (app.features.objects.Memo): Python code, which must not be run
@@ -69,10 +87,12 @@ static object *user_text(const objects_t *o, const user_t *u, int64_t column) {
     return u->texts[column - o->n_request_texts];
 }
 
-static object *lookup_key(const objects_t *o, const user_t *u, int64_t j, int64_t hours) {
-    if (o->user_lookup_clock[j] == OF_HOUR) return PyTuple_GetItem(o->hours, in_cycle(hours, 24));
-    if (o->user_lookup_clock[j] == OF_WEEKDAY) return PyTuple_GetItem(o->weekdays, in_cycle(hours + 72, 168) / 24);
-    return get(u->request, PyTuple_GetItem(o->user_lookup_keys, j));
+static void use_lookup(const objects_t *o, const user_t *u, int64_t j, int64_t hours, sought_t *k) {
+    if (o->user_lookup_clock[j]) {
+        k->name = NULL;
+        use_text(k, o->user_lookup_clock[j] == OF_HOUR ? PyTuple_GetItem(o->hours, in_cycle(hours, 24))
+                                                       : PyTuple_GetItem(o->weekdays, in_cycle(hours + 72, 168) / 24));
+    } else use_column(k, u->request, PyTuple_GetItem(o->user_lookup_keys, j));
 }
 
 /* A borrowed attribute of a slotted object that outlives this call. */
@@ -146,8 +166,11 @@ static int fill_user(const plan_t *p, const objects_t *o, const user_t *u, curso
     at->values += history->n_values;
     for (int64_t j = 0; j < p->n_versions + p->n_months; j++)
         *at->parsed++ = remembered_number(o->parsed_memos, j, user_text(o, u, o->parsed_columns[j]));
-    for (int64_t j = 0; j < p->n_user_lookups; j++)
-        *at->user_lookups++ = find(u, o->user_lookup_slots[j], lookup_key(o, u, j, hours_of(now)));
+    sought_t key = {NULL, NULL, NULL, NULL, 0};
+    for (int64_t j = 0; j < p->n_user_lookups; j++) {
+        use_lookup(o, u, j, hours_of(now), &key);
+        *at->user_lookups++ = find(u, o->user_lookup_slots[j], &key);
+    }
     for (int64_t j = 0; j < p->n_user_encoded; j++) {
         int64_t row = remembered(o->user_memos, j, user_text(o, u, o->user_columns[j]), o->user_missing[j]);
         unseen[j] += row == o->user_unseen[j];
@@ -162,9 +185,11 @@ static int fill_row(const plan_t *p, const objects_t *o, const user_t *u, object
     for (int64_t j = 0; j < p->n_campaign_numbers; j++)
         *at->campaign_numbers++ = number(get(campaign, PyTuple_GetItem(o->campaign_numbers, j)));
     if (PyErr_Occurred()) return FAILED;
-    for (int64_t j = 0; j < p->n_row_lookups; j++)
-        *at->row_lookups++ =
-            find(u, o->row_lookup_slots[j], get(campaign, PyTuple_GetItem(o->row_lookup_keys, j)));
+    sought_t key = {NULL, NULL, NULL, NULL, 0};
+    for (int64_t j = 0; j < p->n_row_lookups; j++) {
+        use_column(&key, campaign, PyTuple_GetItem(o->row_lookup_keys, j));
+        *at->row_lookups++ = find(u, o->row_lookup_slots[j], &key);
+    }
     for (int64_t j = 0; j < p->n_row_encoded; j++) {
         object *text = get(campaign, PyTuple_GetItem(o->campaign_texts, o->row_columns[j]));
         int64_t row = remembered(o->row_memos, j, text, o->row_missing[j]);
