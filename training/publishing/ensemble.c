@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "logarithm.h"
+
 #define PLTV_INTERFACE 2 /* app/inference/program.INTERFACE: counted up with every change of the structs or steps */
 #define EXPORT __attribute__((visibility("default")))
 
@@ -41,21 +43,6 @@ typedef struct {
     const int64_t *state;
     double *registers, *matrix, *scores;
 } block_t;
-
-static double natural_log(double x) {
-    int exponent;
-    double m = frexp(x, &exponent);
-    if (m < 0.7071067811865476) {
-        m = m + m;
-        exponent -= 1;
-    }
-    double k = (double)exponent, f = m - 1.0, s = f / (f + 2.0), z = s * s, w = z * z;
-    double t1 = w * (3.999999999940941908e-01 + w * (2.222219843214978396e-01 + w * 1.531383769920937332e-01));
-    double t2 = z * (6.666666666666735130e-01 +
-                     w * (2.857142874366239149e-01 + w * (1.818357216161805012e-01 + w * 1.479819860511658591e-01)));
-    double r = t2 + t1, h = 0.5 * f * f;
-    return k * 6.93147180369123816490e-01 - ((h - (s * (h + r) + k * 1.90821492927058770002e-10)) - f);
-}
 
 static double exponential(double x) {
     x = x < -746.0 ? -746.0 : x;

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "features.h"
+#include "logarithm.h"
 
 enum { COUNT, SUM, MEAN, MAX, MIN, STD, ENTROPY, TOP_SHARE, N_STATISTICS };
 enum { N_CLOCK = 6, ENCODINGS = 3, HOURS_A_WEEK = 168 };
@@ -40,22 +41,6 @@ static double pairwise(const double *a, int64_t n) {
 
 /* numpy.add.reduceat of one segment, n >= 1. */
 double reduce(const double *a, int64_t n) { return n == 1 ? a[0] : a[0] + pairwise(a + 1, n - 1); }
-
-/* app.features.ragged.natural_log, for x > 0. */
-static double natural_log(double x) {
-    int exponent;
-    double m = frexp(x, &exponent);
-    if (m < 0.7071067811865476) {
-        m = m + m;
-        exponent -= 1;
-    }
-    double k = (double)exponent, f = m - 1.0, s = f / (f + 2.0), z = s * s, w = z * z;
-    double t1 = w * (3.999999999940941908e-01 + w * (2.222219843214978396e-01 + w * 1.531383769920937332e-01));
-    double t2 = z * (6.666666666666735130e-01 +
-                     w * (2.857142874366239149e-01 + w * (1.818357216161805012e-01 + w * 1.479819860511658591e-01)));
-    double r = t2 + t1, h = 0.5 * f * f;
-    return k * 6.93147180369123816490e-01 - ((h - (s * (h + r) + k * 1.90821492927058770002e-10)) - f);
-}
 
 static double rounded(double x) {
     x = x < -FLOAT_MAX ? -FLOAT_MAX : x;
