@@ -6,6 +6,7 @@ import json
 import signal
 import sys
 from enum import StrEnum
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,6 +25,7 @@ from training.commands.options import (
     make_room,
     open_tracker,
     signing_key,
+    writable,
 )
 from training.console import Bars, description, fail, summary
 
@@ -65,7 +67,7 @@ app = typer.Typer(
     name="pltv",
     cls=Commands,
     help="Train, verify and use bundles that price the next days of a mobile user.",
-    no_args_is_help=True,
+    invoke_without_command=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -73,6 +75,19 @@ app = typer.Typer(
 app.add_typer(releasing.app)
 app.add_typer(rows.app)
 app.add_typer(search.app)
+
+
+@app.callback()
+def pltv(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Show the version, and leave.")] = False,
+) -> None:
+    """Show what there is, where no command is named."""
+    if version:
+        typer.echo(f"pltv {metadata.version('pltv')}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
 
 
 @app.command()
@@ -147,6 +162,7 @@ def report(
     from training.reporting import report as run
 
     predictor, others = load_bundle(bundle), [load_bundle(path) for path in beside or []]
+    writable(out)
     settings = Settings(as_of, replicates, seed, threads)
     written = run(bundle, predictor, data, out, settings, Bars(), others)
     for one in (predictor, *others):
@@ -171,7 +187,7 @@ def ablate(
     from training.evaluation.ablation_table import conclusions, write
     from training.evaluation.variants import load_ablations
 
-    plan = Plan(config, data, out, load_ablations(variants), replicates, rounds)
+    plan = Plan(config, data, writable(out), load_ablations(variants), replicates, rounds)
     found = run(plan, Bars(), key=signing_key())
     written = write(out, found)
     typer.echo("\n".join([*conclusions(found), "", *map(str, written)]))

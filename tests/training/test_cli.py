@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,20 @@ def test_help_is_complete(capfd: pytest.CaptureFixture[str], command: str) -> No
     options = [line.split() for line in out.splitlines() if line.lstrip().startswith("--")]
     assert options
     assert all(len(words) > 2 or words[0] == "--help" for words in options)
+
+
+def test_pltv_alone_lists_its_commands(capfd: pytest.CaptureFixture[str]) -> None:
+    """Whoever types only the name asks what there is; so does `--help`. `--version` says which it is."""
+    code, out, err = run(capfd)
+    assert (code, err) == (0, "")
+    listed = [
+        line.split()[0]
+        for line in out.partition("Commands:")[2].splitlines()
+        if line.startswith("  ") and line[2] != " "
+    ]
+    assert set(COMMANDS) | {"cdnow", "benchmark-cdnow"} == set(listed)
+    assert run(capfd, "--help")[:2] == (0, out)
+    assert run(capfd, "--version") == (0, f"pltv {metadata.version('pltv')}\n", "")
 
 
 @pytest.mark.parametrize(
@@ -231,6 +246,26 @@ def test_report_is_a_page_about_the_bundle(
     assert page.count("data:image/png;base64,") == len(list((out / "plots").iterdir()))
     assert "advertiser_bundle" in found["bias_by"]
     assert "history_state" in found["bias_by"]
+
+
+def test_a_place_for_results_is_looked_at_first(capfd: pytest.CaptureFixture[str], tiny: Tiny, tmp_path: Path) -> None:
+    """A file where a folder should be, a place below a file: named before anything is read, trained or judged."""
+    file = tmp_path / "file"
+    file.write_text("")
+    bundle, data, config = tiny.trained.bundle, tiny.data, tiny.config
+    tune = ("tune", "--config", config, "--data", data, "--processed", tmp_path / "processed")
+    calls = (
+        ("report", "--bundle", bundle, "--data", data, "--out"),
+        ("ablate", "--config", config, "--data", data, "--out"),
+        ("benchmark-cdnow", "--bundle", bundle, "--data", data, "--out"),
+        (*tune, "--out"),
+        (*tune, "--out", tmp_path / "study", "--model"),
+    )
+    for call in calls:
+        assert f"{file}: expected a " in mistake(run(capfd, *call, file))
+    for call in calls[:-1]:
+        assert f"{file / 'out'}: can not be written" in mistake(run(capfd, *call, file / "out"))
+    assert file.read_text() == ""
 
 
 def test_report_refuses_what_it_can_not_compare(capfd: pytest.CaptureFixture[str], tiny: Tiny, tmp_path: Path) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from app.errors import InputError
 
 if TYPE_CHECKING:
     from training.tracking.options import TrackingConfig
@@ -51,6 +54,24 @@ def make_room(processed: Path, gigabytes: float) -> None:
     if removed:
         freed = sum(one.size for one in removed) / 1e9
         typer.echo(f"{processed}: removed {len(removed)} of the runs unused for longest, {freed:.1f} GB")
+
+
+def writable(folder: Path) -> Path:
+    """Make a folder that results go to, before anything long begins.
+
+    Raises
+    ------
+    InputError
+        Where a file is in its place, or nothing can be written there.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise InputError("expected a folder to write to, received a file", str(folder))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError as error:
+        raise InputError(f"can not be written ({error.strerror})", str(folder)) from None
 
 
 def load_bundle(bundle: Path) -> Any:

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from app.errors import InputError
-from training.commands.options import Bundle, Data, load_bundle
+from training.commands.options import Bundle, Data, load_bundle, writable
 from training.console import Bars
 
 
@@ -91,6 +91,7 @@ def benchmark_cdnow(
 
     predictor = load_bundle(bundle)
     dataset = Dataset(data, predictor.declaration)
+    writable(out)
     found = compare(predictor, dataset, replicates=replicates, seed=seed, threads=threads, stages=Bars())
     predictor.close()
     paths = write(out, found)

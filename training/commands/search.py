@@ -8,7 +8,16 @@ from typing import Annotated
 
 import typer
 
-from training.commands.options import Data, Processed, ProcessedGb, Track, make_room, open_tracker, signing_key
+from training.commands.options import (
+    Data,
+    Processed,
+    ProcessedGb,
+    Track,
+    make_room,
+    open_tracker,
+    signing_key,
+    writable,
+)
 from training.console import CONSOLE, Bars, summary
 
 app = typer.Typer()
@@ -58,6 +67,7 @@ def tune(
     from training.config import load
     from training.evaluation.variants import read_yaml
     from training.pipeline import train as train_bundle
+    from training.publishing.publish import check_place
     from training.search.front import choose, front_of, lines, write
     from training.search.space import Question, load_space
     from training.search.study import Settings, search
@@ -66,7 +76,8 @@ def tune(
     make_room(processed, processed_gb)
     question = Question(read_yaml(config), load_space(space))
     settings = Settings(trials, error.value, ceiling_us, rounds, seed)
-    study, reference = search(question, data, out, settings, Bars(), CONSOLE.print, processed)
+    check_place(model)
+    study, reference = search(question, data, writable(out), settings, Bars(), CONSOLE.print, processed)
     front = front_of(study, reference)
     chosen, budget = choose(front, budget_us)
     written = [*write(out, front, chosen, budget), out / CHOSEN]

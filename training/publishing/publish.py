@@ -73,7 +73,7 @@ def staging(final: Path) -> Iterator[Path]:
     InputError
         Where nothing can be written, or what is at `final` is no bundle, which nobody asked to remove.
     """
-    _check_place(final)
+    check_place(final)
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
         directory = Path(tempfile.mkdtemp(dir=final.parent, prefix=f".{final.name}.staging-"))
@@ -86,8 +86,13 @@ def staging(final: Path) -> Iterator[Path]:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def _check_place(final: Path) -> None:
-    """What is replaced is removed: only a bundle may be, or an empty folder."""
+def check_place(final: Path) -> None:
+    """Check that a bundle may be put there: what is replaced is removed, so only a bundle or an empty folder may be.
+
+    Raises
+    ------
+    InputError
+    """
     if final.is_dir():
         if not (final / MANIFEST).is_file() and any(final.iterdir()):
             raise InputError(
