@@ -171,6 +171,19 @@ def test_real_trees(interpreter: Path, spec: EnsembleSpec, base_library: Path, m
     np.testing.assert_array_equal(received.corrected, expected.corrected)
 
 
+def test_a_dot_product_of_missing_values(interpreter: Path, spec: EnsembleSpec, base_library: Path) -> None:
+    """Filled and cut in the same way, in every bit."""
+    fill, weight, limit = np.array([0.3, -0.2, 9.0]), np.array([1.1, 0.7, -0.3]), np.full(3, 1.25)
+    net = LinearSpec("log_mean", 0.1, (6, 0, 3), fill, -limit, limit, weight)
+    plain = dataclasses.replace(spec, meta=None, linear=(net,))
+    base = [CompiledModel(base_library, N_FEATURES, 4)]
+    X, state = make_rows(32, 130), np.arange(130) % 4
+    expected = Ensemble(plain, base, None).predict(X, state).log_mean
+    received = Ensemble(plain, base, None, EnsembleTwin(interpreter, lower(plain), base)).predict(X, state).log_mean
+    assert received.tobytes() == expected.tobytes()
+    assert len(np.unique(received)) > 30
+
+
 def test_another_shape_is_refused(
     interpreter: Path, spec: EnsembleSpec, base_library: Path, meta_library: Path
 ) -> None:
