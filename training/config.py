@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError, model_validator
 from app.errors import DeclarationError
 from app.features.spec import Declaration
 from training.learning.options import (
+    BasesConfig,
     BoosterConfig,
     CalibrationConfig,
     ClassifierConfig,
@@ -143,6 +144,7 @@ class TrainingConfig(Section):
     regressors: RegressorConfig
     log_mean: BoosterConfig | None = None
     meta: MetaConfig | None = None
+    bases: BasesConfig | None = None
     selection: SelectionConfig | None = None
     calibration: CalibrationConfig = CalibrationConfig()
     multiplier: MultiplierConfig
@@ -154,6 +156,12 @@ class TrainingConfig(Section):
     def _has_log_mean(self) -> TrainingConfig:
         if self.log_mean is None and (self.meta is None or self.meta.ship != "always"):
             raise ValueError("log_mean, or meta with `ship: always`, must be there to learn E[log1p y]")
+        return self
+
+    @model_validator(mode="after")
+    def _bases_are_read(self) -> TrainingConfig:
+        if self.bases is not None and self.meta is None:
+            raise ValueError("bases expects meta, which reads their scores")
         return self
 
     @model_validator(mode="after")

@@ -203,7 +203,8 @@ def _learn(
             lambda: advance(1),
         )
 
-    with show.stage("train", config.folds + 1) as advance:
+    fits = (config.folds + 1) * (1 if config.bases is None else 2)
+    with show.stage("train", fits) as advance:
         settings = config.model_dump(mode="json", exclude={"report", "prior", "multiplier", "tracking"})
         return once(finished, "models", fit, code(LEARNERS), prepared.plan.fingerprint, settings)
 

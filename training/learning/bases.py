@@ -12,6 +12,7 @@ differently from LightGBM; how much that is worth is for the held-out day to say
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,7 @@ from sklearn.ensemble import RandomForestRegressor
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import ElasticNet
 
+from app.inference.specification import LinearSpec
 from training.learning.boosting import BLOCK_ROWS, Floats, Ints, Mask, Runtime
 from training.learning.options import BasesConfig, BoosterConfig, ForestConfig, LinearConfig
 from training.learning.tree_sums import TreeSum
@@ -31,81 +33,57 @@ LINEAR, FOREST, XGBOOST = "linear", "forest", "xgboost"
 
 
 @dataclass(frozen=True)
-class Linear:
-    """intercept + Σ_j c_j · clip(x_j, lo_j, hi_j), a missing x_j being fill_j.
-
-    Parameters
-    ----------
-    columns : ndarray of shape (k,), int64
-        Features whose coefficient is not 0.
-    coefficient, lo, hi, fill : ndarray of shape (k,)
-    intercept : float
-    """
-
-    columns: Ints
-    coefficient: Floats
-    lo: Floats
-    hi: Floats
-    fill: Floats
-    intercept: float
-
-    def predict(self, X: Floats) -> Floats:
-        """Scores of X, (n, n_features) with missing as NaN; shape (n,).
-
-        Added up from the intercept on, in the order of the features: a row's bits depend neither on the batch that it
-        rides in nor on how a library unrolls a product.
-        """
-        total = np.full(len(X), self.intercept)
-        terms = (self.columns.tolist(), self.coefficient, self.lo, self.hi, self.fill)
-        for column, coefficient, lo, hi, fill in zip(*terms, strict=True):
-            x = X[:, column]
-            cut = np.where(x < lo, lo, np.where(x > hi, hi, x))
-            total += coefficient * np.where(np.isnan(x), fill, cut)
-        return total
-
-
-@dataclass(frozen=True)
 class Base:
-    """A base learner: what defines its scores, and what grew it.
+    """A learner that is compiled: its trees, which define its scores, and what grew them.
 
     Parameters
     ----------
     name : str
-        `linear`, `forest` or `xgboost`.
-    model : Linear or TreeSum
-    grown : RandomForestRegressor or xgboost.Booster, optional
+        `forest` or `xgboost`.
+    trees : TreeSum
+    grown : RandomForestRegressor or xgboost.Booster
         The other library's own object, for the certificate.
     """
 
     name: str
-    model: Linear | TreeSum
-    grown: RandomForestRegressor | xgb.Booster | None = None
+    trees: TreeSum
+    grown: RandomForestRegressor | xgb.Booster
 
-    def scores(self, X: Floats) -> Floats:
-        """What the library that grew it predicts, shape (n,): on one thread, where its order of summation is fixed."""
+    def grown_scores(self, X: Floats) -> Floats:
+        """What that library predicts, shape (n,): on one thread, where its order of summation is fixed."""
         if isinstance(self.grown, RandomForestRegressor):
-            return np.asarray(self.grown.set_params(n_jobs=1).predict(X), dtype=np.float64)
-        if isinstance(self.grown, xgb.Booster):
-            margin = self.grown.predict(xgb.DMatrix(X, missing=np.nan, nthread=1), output_margin=True)
-            return np.asarray(margin, dtype=np.float64)
-        return self.model.predict(X)
+            with np.errstate(all="ignore"):  # its check for infinities adds X up, which the largest numbers overflow
+                return np.asarray(self.grown.set_params(n_jobs=1).predict(X), dtype=np.float64)
+        margin = self.grown.predict(xgb.DMatrix(X, missing=np.nan, nthread=1), output_margin=True)
+        return np.asarray(margin, dtype=np.float64)
 
 
 @dataclass(frozen=True)
 class Bases:
-    """The base learners that are configured, fitted on all rows that may be seen: linear, forest, XGBoost."""
+    """The base learners that are configured, fitted on all rows that may be seen.
 
-    learners: tuple[Base, ...]
+    Parameters
+    ----------
+    compiled : tuple of Base
+        Forest, XGBoost.
+    linear : LinearSpec or None
+    """
+
+    compiled: tuple[Base, ...]
+    linear: LinearSpec | None
 
     def predict(self, X: Floats, places: Ints | None = None) -> Floats:
-        """Scores of all rows of X, or of some, shape (n, n_learners); a block at a time, since X may lie on disk."""
+        """Scores of all rows of X, or of some, shape (n, n_learners): the compiled ones, then the elastic net.
+
+        A block of rows at a time, since X may lie on disk.
+        """
         places = np.arange(len(X)) if places is None else places
         blocks = [places[i : i + BLOCK_ROWS] for i in range(0, len(places), BLOCK_ROWS)]
-        scores = [self._score(X[block]) for block in blocks]
-        return np.concatenate(scores) if scores else np.empty((0, len(self.learners)))
+        return np.concatenate([self._score(X[block]) for block in blocks or [places]])
 
     def _score(self, X: Floats) -> Floats:
-        return np.column_stack([base.model.predict(X) for base in self.learners])
+        linear = () if self.linear is None else (self.linear.score(X),)
+        return np.column_stack([*(base.trees.predict(X) for base in self.compiled), *linear])
 
 
 def fit_bases(X: Floats, target: Floats, rows: Mask, config: BasesConfig, runtime: Runtime) -> Bases:
@@ -126,34 +104,42 @@ def fit_bases(X: Floats, target: Floats, rows: Mask, config: BasesConfig, runtim
     if len(chosen) > config.rows:
         chosen = chosen[np.linspace(0, len(chosen) - 1, config.rows).astype(np.int64)]
     seen, y = X[chosen], target[chosen]
-    found: list[Base] = []
-    if config.linear is not None:
-        found.append(Base(LINEAR, fit_linear(seen, y, config.linear)))
+    compiled: list[Base] = []
     if config.forest is not None:
         forest = _fit_forest(seen, y, config.forest, runtime)
-        found.append(Base(FOREST, TreeSum.of_forest(forest), forest))
+        compiled.append(Base(FOREST, TreeSum.of_forest(forest), forest))
     if config.xgboost is not None:
         booster = _fit_xgboost(seen, y, config.xgboost, runtime)
-        found.append(Base(XGBOOST, TreeSum.of_xgboost(booster), booster))
-    return Bases(tuple(found))
+        compiled.append(Base(XGBOOST, TreeSum.of_xgboost(booster), booster))
+    return Bases(tuple(compiled), None if config.linear is None else fit_linear(seen, y, config.linear))
 
 
 def bases_out_of_fold(
-    X: Floats, target: Floats, rows: Mask, fold: Ints, config: BasesConfig, runtime: Runtime
+    X: Floats,
+    target: Floats,
+    rows: Mask,
+    fold: Ints,
+    config: BasesConfig,
+    runtime: Runtime,
+    progress: Callable[[], None] = lambda: None,
 ) -> Floats:
-    """Score every row by learners that did not see its fold; arguments as of `fit_bases`, shape (n, n_learners)."""
+    """Score every row by learners that did not see its fold; arguments as of `fit_bases`, shape (n, n_learners).
+
+    `progress` is called after each fold.
+    """
     parts = []
     for k in np.unique(fold).tolist():
         places = np.flatnonzero(fold == k)
         parts.append((places, fit_bases(X, target, rows & (fold != k), config, runtime).predict(X, places)))
+        progress()
     scores = np.empty((len(fold), parts[0][1].shape[1]))
     for places, part in parts:
         scores[places] = part
     return scores
 
 
-def fit_linear(X: Floats, target: Floats, config: LinearConfig) -> Linear:
-    """Fit an elastic net on winsorised, filled and standardised features.
+def fit_linear(X: Floats, target: Floats, config: LinearConfig) -> LinearSpec:
+    """Fit an elastic net on winsorised, filled and standardised features; only those that it uses are kept.
 
     Parameters
     ----------
@@ -176,7 +162,8 @@ def fit_linear(X: Floats, target: Floats, config: LinearConfig) -> Linear:
     coefficient = np.asarray(net.coef_, dtype=np.float64) / scale
     kept = coefficient != 0.0
     intercept = float(net.intercept_) - float((coefficient * mean).sum())
-    return Linear(usable[kept], coefficient[kept], lo[kept], hi[kept], fill[kept], intercept)
+    columns = tuple(usable[kept].tolist())
+    return LinearSpec(LINEAR, intercept, columns, fill[kept], lo[kept], hi[kept], coefficient[kept])
 
 
 def _fit_forest(X: Floats, target: Floats, config: ForestConfig, runtime: Runtime) -> RandomForestRegressor:
@@ -185,6 +172,7 @@ def _fit_forest(X: Floats, target: Floats, config: ForestConfig, runtime: Runtim
         max_leaf_nodes=config.leaves,
         min_samples_leaf=config.min_leaf,
         max_features=config.feature_fraction,
+        max_samples=config.bagging_fraction,
         random_state=runtime.seed,
         n_jobs=runtime.threads,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import lightgbm as lgb
 import numpy as np
@@ -13,12 +13,13 @@ from app.inference.outputs import GATE, LinearSpec, head
 from app.inference.specification import GATED, LOG_MEAN, EnsembleSpec, LibrarySpec, Output
 from training.config import TrainingConfig
 from training.learning import forms, strategies
+from training.learning.bases import Base, bases_out_of_fold, fit_bases
 from training.learning.boosting import Floats, Ints, Mask, Matrix, Runtime, out_of_fold
 from training.learning.chain import Chain, fit_chain
 from training.learning.classifier import fit_gate
 from training.learning.labels import Labels
-from training.learning.options import MetaConfig
-from training.learning.stacking import L2, fit_meta
+from training.learning.options import BasesConfig, MetaConfig
+from training.learning.stacking import L2, best_log_head, fit_meta
 from training.learning.strategies import fit_strategy
 from training.learning.tails import tail_smoothed
 
@@ -53,6 +54,15 @@ class FittedLinear:
 
 
 @dataclass(frozen=True)
+class FittedTrees:
+    """A library of a forest or of XGBoost, and its out-of-fold scores of shape (n,)."""
+
+    library: LibrarySpec
+    base: Base
+    out_of_fold: Floats
+
+
+@dataclass(frozen=True)
 class FittedBase:
     """The base stage.
 
@@ -62,19 +72,33 @@ class FittedBase:
         In the order in which they are asked: a later one may read what earlier ones answer.
     strategy, form : str
         As of `EnsembleSpec`.
+    trees : tuple of FittedTrees
+        Base learners of another kind, which only the meta-learner reads.
     linear : tuple of FittedLinear
+        The same.
     """
 
     libraries: tuple[Fitted, ...]
     strategy: str
     form: str
+    trees: tuple[FittedTrees, ...] = ()
     linear: tuple[FittedLinear, ...] = ()
 
     @property
     def out_of_fold(self) -> Floats:
         """Raw scores of the training rows, shape (n, n_base_outputs): the columns of `EnsembleSpec.outputs`."""
         parts = [one.out_of_fold for one in self.libraries]
-        return np.column_stack([*parts, *(one.out_of_fold for one in self.linear)])
+        parts += [one.out_of_fold for one in self.trees] + [one.out_of_fold for one in self.linear]
+        return np.column_stack(parts)
+
+    @property
+    def specs(self) -> tuple[LibrarySpec, ...]:
+        """The libraries, those of other kinds last."""
+        return (*(one.library for one in self.libraries), *(one.library for one in self.trees))
+
+    def alone(self) -> FittedBase:
+        """The stage without what only the meta-learner reads."""
+        return replace(self, trees=(), linear=())
 
 
 def fit_base(
@@ -131,7 +155,25 @@ def fit_base(
     if chained:
         chain = fit_chain(matrix, labels, everyone, fold, config.regressors)
         libraries = _linked(libraries[0], chain, horizons)
-    return FittedBase(libraries, strategies.SERVED[config.strategy], forms.SERVED[config.regressors.form])
+    served = strategies.SERVED[config.strategy], forms.SERVED[config.regressors.form]
+    if config.bases is None:
+        return FittedBase(libraries, *served)
+    return FittedBase(libraries, *served, *_others(matrix, z, fold, config.bases, progress))
+
+
+def _others(
+    matrix: Matrix, z: Floats, fold: Ints, config: BasesConfig, progress: Callable[[], None]
+) -> tuple[tuple[FittedTrees, ...], tuple[FittedLinear, ...]]:
+    """Base learners of other kinds, of log1p revenue."""
+    X, everyone = matrix.X, np.ones(len(z), dtype=bool)
+    scores = bases_out_of_fold(X, z, everyone, fold, config, matrix.runtime, progress)
+    found = fit_bases(X, z, everyone, config, matrix.runtime)
+    progress()
+    trees = tuple(
+        FittedTrees(LibrarySpec(f"{base.name}.so", X.shape[1], (Output(base.name, "identity"),)), base, scores[:, i])
+        for i, base in enumerate(found.compiled)
+    )
+    return trees, () if found.linear is None else (FittedLinear(found.linear, scores[:, len(trees)]),)
 
 
 def _linked(base: Fitted, chain: Chain, horizons: tuple[int, ...]) -> tuple[Fitted, ...]:
@@ -163,7 +205,7 @@ def fit_stack(
     config: MetaConfig,
     runtime: Runtime,
 ) -> Fitted:
-    """Fit the meta-learner on the base models' out-of-fold scores.
+    """Fit the meta-learner on the base models' out-of-fold scores; of several heads of log1p y, one is kept.
 
     Parameters
     ----------
@@ -187,6 +229,9 @@ def fit_stack(
     def fit(rows: Mask) -> list[lgb.Booster]:
         return fit_meta(matrix, raw, target, z, rows, spec, config)
 
+    scores = out_of_fold(fit, matrix, fold)
+    kept = [*range(len(spec.horizons)), len(spec.horizons) + best_log_head(scores[:, len(spec.horizons) :], z)]
+    boosters = fit(np.ones(len(labels), dtype=bool))
     outputs = (*(Output(head(h), "log") for h in spec.horizons), Output(LOG_MEAN, "identity"))
     library = LibrarySpec(META_LIBRARY, matrix.X.shape[1], outputs)
-    return Fitted(library, fit(np.ones(len(labels), dtype=bool)), out_of_fold(fit, matrix, fold))
+    return Fitted(library, [boosters[i] for i in kept], scores[:, kept])

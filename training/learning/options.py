@@ -160,11 +160,12 @@ class MetaConfig(BoosterConfig):
     """The meta-learner. `ship`: `auto` keeps it where it wins on the calibration rows, `always` in any case.
 
     `log_loss` of its head of E[log1p y]: `squared`, or `huber`, which is linear beyond `huber_delta` and so estimates
-    something between the mean and the median.
+    something between the mean and the median. `auto` fits both and answers with the one whose squared error is smaller
+    out of fold.
     """
 
     ship: Literal["auto", "always"] = "auto"
-    log_loss: Literal["squared", "huber"] = "squared"
+    log_loss: Literal["squared", "huber", "auto"] = "squared"
     huber_delta: Positive = 1.0
 
 
@@ -176,12 +177,16 @@ class LinearConfig(Section):
 
 
 class ForestConfig(Section):
-    """A random forest: trees, leaves a tree, the fewest rows of a leaf, and the share of features a split may see."""
+    """A random forest: trees, leaves a tree, the fewest rows of a leaf, and the share of features a split may see.
+
+    A tree grows on a `bagging_fraction` of the rows, drawn with replacement.
+    """
 
     trees: Count = 20
     leaves: Annotated[int, Field(ge=2)] = 8
     min_leaf: Count = 20
     feature_fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 0.33
+    bagging_fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 0.25
 
 
 class BasesConfig(Section):

@@ -44,10 +44,36 @@ def fit_meta(
     Returns
     -------
     list of lightgbm.Booster
-        One a horizon, then `log_mean`.
+        One a horizon, then the heads of log1p y: with `log_loss: auto` of squared errors and of Huber's loss, otherwise
+        the one that is configured.
     """
-    log_head = fit_log(matrix, z, rows, config, config.huber_delta if config.log_loss == "huber" else None)
-    return [*fit_means(matrix, raw, target, rows, spec, config), log_head]
+    logs = [fit_log(matrix, z, rows, config, delta) for delta in _deltas(config)]
+    return [*fit_means(matrix, raw, target, rows, spec, config), *logs]
+
+
+def best_log_head(scores: Floats, z: Floats) -> int:
+    """Which head answers `log_mean`: the one whose squared error is least.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n, n_log_heads)
+        Out of fold.
+    z : ndarray of shape (n,)
+        As of `fit_meta`.
+    """
+    known = np.isfinite(z)
+    errors = ((np.maximum(scores[known], 0.0) - z[known, None]) ** 2).mean(axis=0)
+    return int(errors.argmin())
+
+
+def _deltas(config: MetaConfig) -> tuple[float | None, ...]:
+    """Of each head of log1p y: Huber's delta, None for least squares."""
+    deltas: dict[str, tuple[float | None, ...]] = {
+        "squared": (None,),
+        "huber": (config.huber_delta,),
+        "auto": (None, config.huber_delta),
+    }
+    return deltas[config.log_loss]
 
 
 def fit_means(

@@ -13,6 +13,7 @@ import numpy as np
 
 from app.features.layout import Layout
 from app.features.spec import Declaration
+from app.inference.bundle import MODELS
 from app.inference.compiled import CompiledModel
 from app.inference.ensemble import Ensemble, Predictions, meta_features
 from app.inference.specification import Calibration, EnsembleSpec, MultiplierSpec
@@ -25,7 +26,7 @@ from training.learning.learners import Fitted, FittedBase, fit_stack
 from training.learning.recalibration import recalibrated
 from training.learning.selection import Comparison, compare
 from training.learning.tails import tail_smoothed
-from training.publishing.publish import CERTIFIED_ROWS, publish_library
+from training.publishing.publish import CERTIFIED_ROWS, publish_library, publish_trees
 from training.publishing.references import fit_multiplier
 from training.samples import LOST, Prepared, Sample, cohort, gate_horizon
 
@@ -64,29 +65,36 @@ def assemble_ensemble(
     declaration: Declaration,
     config: TrainingConfig,
 ) -> Assembled:
-    """Compile into `directory`, decide on the meta-learner, calibrate, and set the multiplier's references."""
-    compiled, proofs = _publish_base(directory, base, rows.X, config.seed)
-    plain = Ensemble(_bare(base, rows.labels, declaration, config), compiled, None)
+    """Compile into `directory`, decide on the meta-learner, calibrate, and set the multiplier's references.
+
+    Base learners of other kinds ship with the meta-learner, which alone reads them, or not at all.
+    """
+    alone = base.alone()
+    compiled, proofs = _publish_base(directory, alone, rows.X, config.seed)
+    plain = Ensemble(_bare(alone, rows.labels, declaration, config), compiled, None)
     X = rows.plan.transform(calibration.columns)
-    comparison, chosen, shipped = None, plain, None
+    comparison, chosen, shipped, learned = None, plain, None, alone
     if config.meta is not None:
         log_horizon, runtime = declaration.targets.log_mean_index, Runtime(config.seed, config.threads)
-        meta = fit_stack(base, rows.labels, rows.fold, plain.spec, log_horizon, config.meta, runtime)
-        F = meta_features(base.out_of_fold, plain.spec)
+        spec = _with_others(plain.spec, base)
+        meta = fit_stack(base, rows.labels, rows.fold, spec, log_horizon, config.meta, runtime)
+        others, other_proofs = _publish_others(directory, base, rows.X, config.seed)
+        F = meta_features(base.out_of_fold, spec)
         compiled_meta, meta_proof = publish_library(directory, meta.library, meta.boosters, F, config.seed)
-        stacked = Ensemble(replace(plain.spec, meta=meta.library), compiled, compiled_meta)
+        stacked = Ensemble(replace(spec, meta=meta.library), [*compiled, *others], compiled_meta)
         if config.log_mean is not None:
             comparison = _compare(plain, stacked, X, calibration.labels, declaration)
         if comparison is None or comparison.earned or config.meta.ship == "always":
-            shipped, chosen = meta, stacked
-            proofs[meta.library.library] = meta_proof
+            shipped, chosen, learned = meta, stacked, base
+            proofs |= other_proofs | {meta.library.library: meta_proof}
         else:
-            compiled_meta.close()
-            _withdraw(directory, meta)
-    ensemble = _calibrated(chosen, base, shipped, rows, calibration, X, declaration, config)
+            for model in (*others, compiled_meta):
+                model.close()
+                _withdraw(directory, model.path)
+    ensemble = _calibrated(chosen, learned, shipped, rows, calibration, X, declaration, config)
     predictions = ensemble.predict(X, calibration.columns.row_state)
     ensemble = _with_multiplier(ensemble, predictions, calibration, declaration, config)
-    return Assembled(ensemble, base, shipped, proofs, comparison, predictions)
+    return Assembled(ensemble, learned, shipped, proofs, comparison, predictions)
 
 
 def _publish_base(
@@ -104,20 +112,31 @@ def _publish_base(
     return compiled, proofs
 
 
+def _publish_others(
+    directory: Path, base: FittedBase, X: Floats, seed: int
+) -> tuple[list[CompiledModel], dict[str, Any]]:
+    """The same for forest and XGBoost."""
+    found = {one.library.library: publish_trees(directory, one.library, one.base, X, seed) for one in base.trees}
+    return [model for model, _ in found.values()], {name: proof for name, (_, proof) in found.items()}
+
+
+def _with_others(spec: EnsembleSpec, base: FittedBase) -> EnsembleSpec:
+    return replace(spec, base=base.specs, linear=tuple(one.linear for one in base.linear))
+
+
 def _bare(base: FittedBase, labels: Labels, declaration: Declaration, config: TrainingConfig) -> EnsembleSpec:
     """The specification before anything is calibrated, but for stages that learned from resampled rows."""
     horizons = declaration.targets.horizons
     m = config.multiplier
     spec = EnsembleSpec(
         horizons,
-        tuple(fitted.library for fitted in base.libraries),
+        base.specs,
         None,
         Calibration.identity(len(horizons)),
         np.ones(len(horizons)),
         MultiplierSpec(m.by, m.horizon, m.alpha, m.lo, m.hi, 1.0, {}),
         base.strategy,
         base.form,
-        tuple(one.linear for one in base.linear),
     )
     gate, money = config.classifier.resampling is not None, config.regressors.resampling is not None
     undone = recalibrated(base.out_of_fold, labels, spec, config.calibration, gate=gate, horizons=money)
@@ -167,8 +186,8 @@ def _with_multiplier(
     return Ensemble(replace(ensemble.spec, multiplier=multiplier), ensemble.base.models, ensemble.meta)
 
 
-def _withdraw(directory: Path, meta: Fitted) -> None:
-    """Leave nothing in the bundle of a meta-learner that does not ship."""
-    (directory / meta.library.library).unlink()
-    for path in (directory / "models").glob(f"{Path(meta.library.library).stem}.*.txt"):
+def _withdraw(directory: Path, library: Path) -> None:
+    """Leave nothing in the bundle of a library that does not ship."""
+    library.unlink()
+    for path in (directory / MODELS).glob(f"{library.stem}.*"):
         path.unlink()

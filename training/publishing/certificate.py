@@ -62,7 +62,7 @@ def certify(library: CompiledModel, boosters: Sequence[lgb.Booster], X_training:
     X_training : ndarray of shape (n_rows, n_features), float64
     seed : int
     """
-    return certify_by(_lightgbm(boosters), library, X_training, seed)
+    return certify_by(lightgbm_oracle(boosters), library, X_training, seed)
 
 
 def certify_by(oracle: Oracle, library: CompiledModel, X_training: Floats, seed: int) -> dict[str, Any]:
@@ -116,7 +116,8 @@ def certify_by(oracle: Oracle, library: CompiledModel, X_training: Floats, seed:
     }
 
 
-def _lightgbm(boosters: Sequence[lgb.Booster]) -> Oracle:
+def lightgbm_oracle(boosters: Sequence[lgb.Booster]) -> Oracle:
+    """What a library of boosters must answer, in the order of its targets."""
     return Oracle("LightGBM", lambda X: lightgbm_raw(boosters, X), lambda: _splits(boosters))
 
 

@@ -18,8 +18,10 @@ from app.inference.golden import renew
 from app.inference.manifest import Manifest
 from app.inference.predictor import Predictor
 from app.inference.specification import EnsembleSpec, LibrarySpec
-from training.publishing.certificate import certify
+from training.learning.tree_sums import TreeSum
+from training.publishing.certificate import certify_by, lightgbm_oracle
 from training.publishing.codegen import build, compile_arithmetic, compile_features, generate, n_units, shares
+from training.publishing.importing import imported, oracle_of
 from training.publishing.merging import Merged, merge
 
 
@@ -76,6 +78,17 @@ def save_models(directory: Path, library: LibrarySpec, boosters: Sequence[lgb.Bo
         at += booster.num_model_per_iteration()
 
 
+def trees_file(library: str) -> str:
+    """Return where a bundle keeps the trees of a forest or XGBoost: `models/forest.trees.json`."""
+    return f"{bundle.MODELS}/{Path(library).stem}.trees.json"
+
+
+def save_trees(directory: Path, library: LibrarySpec, trees: TreeSum) -> None:
+    """Write the plain trees of a library, from which `recompile` starts."""
+    (directory / bundle.MODELS).mkdir(exist_ok=True)
+    (directory / trees_file(library.library)).write_text(json.dumps(trees.to_json(), allow_nan=False))
+
+
 def recompile(path: Path, *, key: bytes | None = None, seed: int = 0) -> Manifest:
     """Compile a bundle's models anew for this machine, certify them, and replace the bundle.
 
@@ -111,13 +124,29 @@ def recompile(path: Path, *, key: bytes | None = None, seed: int = 0) -> Manifes
 
 
 def _rebuild(staging: Path, library: LibrarySpec, seed: int) -> dict[str, object]:
-    boosters = load_models(staging, library)
-    compile_library(boosters, staging / library.library)
-    compiled = CompiledModel(staging / library.library, library.n_features, len(library.outputs))
+    path, trees = staging / library.library, _load_trees(staging / trees_file(library.library))
+    if trees is not None:
+        compile_merged(imported(trees), path)
+        oracle = oracle_of(trees)
+    else:
+        boosters = load_models(staging, library)
+        compile_library(boosters, path)
+        oracle = lightgbm_oracle(boosters)
+    compiled = CompiledModel(path, library.n_features, len(library.outputs))
     try:
-        return certify(compiled, boosters, np.empty((0, library.n_features)), seed)
+        return certify_by(oracle, compiled, np.empty((0, library.n_features)), seed)
     finally:
         compiled.close()
+
+
+def _load_trees(path: Path) -> TreeSum | None:
+    """What `save_trees` wrote; None of a library of boosters."""
+    if not path.exists():
+        return None
+    try:
+        return TreeSum.from_json(json.loads(path.read_bytes()))
+    except (ValueError, BundleCorrupt) as error:
+        raise BundleCorrupt(f"{path.name}: not the trees of a model ({error})") from error
 
 
 def load_models(directory: Path, library: LibrarySpec) -> list[lgb.Booster]:

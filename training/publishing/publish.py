@@ -28,12 +28,14 @@ from app.inference.manifest import MANIFEST, Manifest
 from app.inference.predictor import Predictor
 from app.inference.prior import Prior
 from app.inference.specification import EnsembleSpec, LibrarySpec
+from training.learning.bases import Base
 from training.learning.boosting import Floats
-from training.publishing.certificate import certify
+from training.publishing.certificate import certify, certify_by
 from training.publishing.codegen import compile_arithmetic, compile_features
-from training.publishing.compilation import compile_library, save_models
+from training.publishing.compilation import compile_library, compile_merged, save_models, save_trees
+from training.publishing.importing import imported, oracle_of
 
-LIBRARIES = ("lightgbm", "numpy", "pyarrow", "tl2cgen", "treelite")
+LIBRARIES = ("lightgbm", "numpy", "pyarrow", "scikit-learn", "tl2cgen", "treelite", "xgboost-cpu")
 CERTIFIED_ROWS = 4000
 
 
@@ -126,6 +128,19 @@ def publish_library(
     compile_library(boosters, directory / library.library)
     compiled = CompiledModel(directory / library.library, library.n_features, len(library.outputs))
     return compiled, certify(compiled, boosters, X[:CERTIFIED_ROWS], seed)
+
+
+def publish_trees(
+    directory: Path, library: LibrarySpec, base: Base, X: Floats, seed: int
+) -> tuple[CompiledModel, dict[str, Any]]:
+    """Compile a forest or XGBoost; arguments and results as of `publish_library`.
+
+    Certified against its plain trees in every bit, and against the library that grew them.
+    """
+    save_trees(directory, library, base.trees)
+    compile_merged(imported(base.trees), directory / library.library)
+    compiled = CompiledModel(directory / library.library, library.n_features, len(library.outputs))
+    return compiled, certify_by(oracle_of(base.trees, base.grown_scores), compiled, X[:CERTIFIED_ROWS], seed)
 
 
 def publish(

@@ -135,7 +135,8 @@ def code(paths: Iterable[str]) -> str:
         for file in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
             found.update(f"{file.relative_to(ROOT)}\n".encode())
             found.update(file.read_bytes())
-    versions: dict[str, Any] = {name: metadata.version(name) for name in ("lightgbm", "numpy", "pyarrow")}
+    learn = ("lightgbm", "numpy", "pyarrow", "scikit-learn", "xgboost-cpu")
+    versions: dict[str, Any] = {name: metadata.version(name) for name in learn}
     return digest(found.hexdigest(), versions, platform.python_version(), platform.machine())
 
 

@@ -52,8 +52,8 @@ def test_the_linear_model_is_scikit_learns_on_prepared_features() -> None:
         x = np.where(np.isnan(x), np.median(known), x)
         prepared.append((x - x.mean()) / x.std())
     oracle = ElasticNet(alpha=config.alpha, l1_ratio=config.l1_ratio).fit(np.column_stack(prepared), target)
-    np.testing.assert_allclose(linear.predict(X), oracle.predict(np.column_stack(prepared)), atol=1e-6)
-    assert set(linear.columns.tolist()) <= {0, 1, 3}
+    np.testing.assert_allclose(linear.score(X), oracle.predict(np.column_stack(prepared)), atol=1e-6)
+    assert set(linear.columns) <= {0, 1, 3}
 
 
 def test_a_linear_score_is_a_sum_over_its_features() -> None:
@@ -61,20 +61,20 @@ def test_a_linear_score_is_a_sum_over_its_features() -> None:
     X, target = market()
     linear = fit_linear(X, target, LinearConfig(alpha=0.02))
     rows = np.vstack([X[:20], np.full(5, np.nan), np.full(5, 1e30), np.full(5, -1e30)])
-    together = linear.predict(rows)
+    together = linear.score(rows)
     for row, score in zip(rows, together, strict=True):
         expected = linear.intercept
-        for k, j in enumerate(linear.columns.tolist()):
+        for k, j in enumerate(linear.columns):
             x = linear.fill[k] if np.isnan(row[j]) else min(max(row[j], linear.lo[k]), linear.hi[k])
-            expected += linear.coefficient[k] * x
+            expected += linear.weight[k] * x
         assert score == pytest.approx(expected, rel=1e-12)
-        assert linear.predict(row[None])[0] == score
+        assert linear.score(row[None])[0] == score
 
 
 def test_a_strong_penalty_leaves_few_features() -> None:
     """The elastic net drops features, and with them the need to compute them."""
     X, target = market()
-    assert fit_linear(X, target, LinearConfig(alpha=0.3, l1_ratio=1.0)).columns.tolist() == [0, 1]
+    assert fit_linear(X, target, LinearConfig(alpha=0.3, l1_ratio=1.0)).columns == (0, 1)
     assert len(fit_linear(X, target, LinearConfig(alpha=50.0)).columns) == 0
 
 
@@ -90,9 +90,11 @@ def test_every_base_is_what_its_library_predicts(bases: Bases) -> None:
     """scikit-learn's forest on one thread and XGBoost's margin, NaN included, in every bit."""
     X, _ = market()
     scores = bases.predict(X)
-    assert [base.name for base in bases.learners] == ["linear", "forest", "xgboost"]
-    for base, column in zip(bases.learners, scores.T, strict=True):
-        np.testing.assert_array_equal(base.scores(X), column)
+    assert [base.name for base in bases.compiled] == ["forest", "xgboost"]
+    for base, column in zip(bases.compiled, scores.T, strict=False):
+        np.testing.assert_array_equal(base.grown_scores(X), column)
+    assert bases.linear is not None
+    np.testing.assert_array_equal(bases.linear.score(X), scores[:, 2])
 
 
 def test_one_that_is_not_wanted_is_not_fitted() -> None:
@@ -101,7 +103,8 @@ def test_one_that_is_not_wanted_is_not_fitted() -> None:
     config = CONFIG.model_copy(update={"forest": None, "linear": None})
     everyone = np.ones(N, dtype=bool)
     only = fit_bases(X, target, everyone, config, RUNTIME)
-    assert [base.name for base in only.learners] == ["xgboost"]
+    assert [base.name for base in only.compiled] == ["xgboost"]
+    assert only.linear is None
     assert bases_out_of_fold(X, target, everyone, np.arange(N) % 3, config, RUNTIME).shape == (N, 1)
     with pytest.raises(ValidationError, match="linear, forest or xgboost must be there"):
         BasesConfig(linear=None, forest=None, xgboost=None)
@@ -120,7 +123,7 @@ def test_more_rows_than_wanted_are_thinned_evenly() -> None:
 
 def test_settings_reach_the_learners(bases: Bases) -> None:
     """As many trees with as many leaves as configured, no leaf of fewer rows."""
-    forest, booster = (base.grown for base in bases.learners[1:])
+    forest, booster = (base.grown for base in bases.compiled)
     assert isinstance(forest, RandomForestRegressor)
     assert isinstance(booster, xgb.Booster)
     trees = [one.tree_ for one in forest.estimators_]
