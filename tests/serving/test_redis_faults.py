@@ -18,6 +18,7 @@ from app.serving.cache import NO_REDIS, HistoryCache
 from tests.serving.observed import LAYOUT, NOW, Recorder, history, soon, until
 from tests.support import redis_process
 from tests.support.redis_process import RedisProcess
+from tests.support.slow_redis import slowed
 
 KEYS = [secrets.token_bytes(32) for _ in range(50)]
 
@@ -102,6 +103,26 @@ def test_hung_and_resumed(redis_server: RedisProcess) -> None:
             await asyncio.sleep(0)
             await cache.store([(KEYS[0], history(int(time.time()) + 60))])
             await ask_until_present(cache)
+
+    asyncio.run(scenario())
+
+
+def test_a_late_reply_is_nobodys(redis_server: RedisProcess) -> None:
+    """Replies that come after their time reach no later call: every answer is the caller's own user, or none."""
+
+    async def scenario() -> None:
+        with slowed(redis_server.port) as relay:
+            async with cache_of(f"redis://127.0.0.1:{relay.port}/0") as (cache, recorder):
+                assert all(await cache.store([(key, history(NOW + i)) for i, key in enumerate(KEYS)]))
+                for i, key in enumerate(KEYS):
+                    relay.delay_s = 0.0 if i % 5 else 0.15
+                    found = await cache.fetch(key, NOW, soon())
+                    assert found.as_of in (None, NOW + i)
+                assert recorder.told["redis", "timeout"] >= 1
+                relay.delay_s = 0.0
+                await ask_until_present(cache)
+                found = await cache.fetch(KEYS[7], NOW, soon())
+                assert found.as_of == NOW + 7
 
     asyncio.run(scenario())
 

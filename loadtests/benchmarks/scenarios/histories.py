@@ -85,7 +85,8 @@ def _run(bench: Bench, out: Measurements, corpus: str, bodies: list[Body], serve
     interleave(candidates, bench.pace.warm)  # breakers open, entries are parsed
     found = interleave(candidates, bench.pace.loads)
     rates = {name: [load.rate for load in loads] for name, loads in found.items()}
-    for name, to in (("near", "inline"), ("redis", "inline"), ("down", "none"), ("hung", "none")):
+    # The second says where the first must end: without any history there is nothing to find, to read or to add up.
+    for name, to in (("near", "inline"), ("none", "inline"), ("redis", "inline"), ("down", "none"), ("hung", "none")):
         out.add(f"histories.{name}_to_{to}", ratio(rates[name], rates[to]), corpus)
     for name, loads in found.items():
         out.add(f"histories.{name}_requests_per_s", median(rates[name]), corpus)
