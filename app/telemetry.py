@@ -15,8 +15,9 @@ import logging
 import os
 import sys
 import time
+from collections import Counter as Counts
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -175,11 +176,12 @@ class Telemetry:
         """Look-ups of a tier (near, redis) by outcome (hit, miss, stale, error, …)."""
         self._counts["cache", (tier, outcome)] += n
 
-    def history(self, state: str, source: str, age_s: float | None) -> None:
-        """State and source of one request's history, and its age where it has an `as_of`."""
-        self._counts["history", (state, source)] += 1.0
-        if age_s is not None:
-            self._age.add(age_s)
+    def histories(self, found: Iterable[tuple[str, str]], ages_s: Sequence[float]) -> None:
+        """State and source of each request's history, and the ages of those that have an `as_of`."""
+        for key, n in Counts(found).items():
+            self._counts["history", key] += n
+        if ages_s:
+            self._age.extend(ages_s)
 
     def degraded(self, reason: str) -> None:
         """An answer went out without something (deadline, redis, …)."""

@@ -22,7 +22,7 @@ from app.telemetry import Telemetry
 
 INVALID: Final = "invalid"
 
-_HEADS: Final = 64  # kept: states by sources by reasons, of a bundle or two
+_KEPT: Final = 64  # states by sources by reasons, of a bundle or two
 _AS_OF: Final = b'"as_of":'
 _LABELS: Final = tuple(state.label for state in HistoryState)  # by value
 
@@ -48,47 +48,53 @@ class Answers:
             f'{{"campaign":%b,"status":"ok","p_buyer":%b,"ltv":{{{ltv}}},"{log_mean}":%b,"multiplier":%b}}'.encode()
         )
         self._width = self._template.count(b"%b") - 1
-        self._head = lru_cache(_HEADS)(self._write_head)
+        self._around = lru_cache(_KEPT)(self._write_around)
 
     def encode(self, call: Call, found: Found, answer: Answer) -> bytes:
         """The bytes of a good answer, its keys in the order of the contract."""
-        return self.encode_all([(call, found, answer)])[0]
+        return self.encode_all([call], [found], [answer])[0]
 
-    def encode_all(self, answered: Sequence[tuple[Call, Found, Answer]]) -> list[bytes]:
+    def encode_all(self, calls: Sequence[Call], histories: Sequence[Found], answers: Sequence[Answer]) -> list[bytes]:
         """The same of several."""
-        rows = [row for _, _, answer in answered for row in answer.rows]
+        rows = [row for answer in answers for row in answer.rows]
         numbers = orjson.dumps(rows)[2:-2].replace(b"],[", b",").split(b",") if rows else []
-        self._telemetry.predicted([row[1:-2] for row in rows])
-        written, at = [], 0
-        for call, found, answer in answered:
-            end = at + len(answer.rows) * self._width
-            written.append(self._answer(call, found, answer, numbers[at:end]))
+        kinds = [(_LABELS[found.state], found.source) for found in histories]
+        written, at, width, dumps = [], 0, self._width, orjson.dumps
+        for call, found, answer, (state, source) in zip(calls, histories, answers, kinds, strict=True):
+            end = at + len(answer.rows) * width
+            degraded, as_of = found.reasons + answer.degraded, found.as_of
+            one, around = self._around(answer.bundle, state, source, degraded)
+            known = b"null" if as_of is None else b"%d" % as_of
+            if end - at == width and not call.refused:
+                written.append(one % (dumps(call.id), known, dumps(call.campaigns[0]["id"]), *numbers[at:end]))
+            else:
+                written.append(around % (dumps(call.id), known, self._predictions(call, numbers[at:end])))
             at = end
+            for reason in degraded:
+                self._telemetry.degraded(reason)
+        ages = [max(0.0, c.ts - f.as_of) for c, f in zip(calls, histories, strict=True) if f.as_of is not None]
+        self._telemetry.histories(kinds, ages)
+        self._telemetry.predicted([row[1:-2] for row in rows])
         return written
 
-    def _answer(self, call: Call, found: Found, answer: Answer, numbers: Sequence[bytes]) -> bytes:
-        as_of, state = found.as_of, _LABELS[found.state]
-        self._telemetry.history(state, found.source, None if as_of is None else max(0.0, call.ts - as_of))
-        degraded = found.reasons + answer.degraded
-        head, tail = self._head(answer.bundle, state, found.source, degraded)
-        for reason in degraded:
-            self._telemetry.degraded(reason)
+    def _predictions(self, call: Call, numbers: Sequence[bytes]) -> bytes:
         template, width, dumps = self._template, self._width, orjson.dumps
-        at = range(0, len(numbers), width)
-        campaigns = zip(call.campaigns, at, strict=True)
-        predictions = [template % (dumps(campaign["id"]), *numbers[i : i + width]) for campaign, i in campaigns]
-        if call.refused:
-            for place, (campaign_id, error) in call.refused.items():  # in rising order, so that each finds its place
-                predictions.insert(place, orjson.dumps(self._refusal(campaign_id, error)))
-        known = b"null" if as_of is None else b"%d" % as_of
-        return b'{"id":%b%b%b%b%b]}' % (orjson.dumps(call.id), head, known, tail, b",".join(predictions))
+        places = zip(call.campaigns, range(0, len(numbers), width), strict=True)
+        predictions = [template % (dumps(campaign["id"]), *numbers[at : at + width]) for campaign, at in places]
+        for place, (campaign_id, error) in call.refused.items():  # in rising order, so that each finds its place
+            predictions.insert(place, dumps(self._refusal(campaign_id, error)))
+        return b",".join(predictions)
 
-    def _write_head(self, bundle: str, state: str, source: str, degraded: tuple[str, ...]) -> tuple[bytes, bytes]:
-        """What stands between an answer's id and its history's `as_of`, and between that and its predictions."""
+    def _write_around(self, bundle: str, state: str, source: str, degraded: tuple[str, ...]) -> tuple[bytes, bytes]:
+        """Templates of an answer: of one with a single prediction, and of any, whose predictions are one text.
+
+        Both take the request's id and the history's `as_of` first; the former goes on as `_template` does.
+        """
         history = {"state": state, "source": source, "as_of": None}
         head = orjson.dumps({"bundle": bundle, **self._fixed, "history": history, "degraded": degraded})
-        before, _, after = head.rpartition(_AS_OF)
-        return b"," + before[1:] + _AS_OF, after.removeprefix(b"null")[:-1] + b',"predictions":['
+        before, _, after = head.replace(b"%", b"%%").rpartition(_AS_OF + b"null")
+        head = b'{"id":%b,' + before[1:] + _AS_OF + b"%b" + after[:-1] + b',"predictions":['
+        return head + self._template + b"]}", head + b"%b]}"
 
     def _refusal(self, campaign_id: str | None, error: InputError) -> dict[str, Any]:
         return {"campaign": campaign_id, "status": INVALID, "problem": self._problems.document(error)}

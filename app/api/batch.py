@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Final
 
 import orjson
@@ -25,20 +25,6 @@ from app.serving.cache import Found
 ROUTE: Final = "/predict/batch"
 _GROUP: Final = 32  # requests
 _GROUP_ROWS: Final = 64  # campaigns; either is predicted in a millisecond
-
-
-@dataclass(slots=True)
-class _Group:
-    """Requests that are predicted together, by their places in the body."""
-
-    calls: dict[int, Call] = field(default_factory=dict)
-    rows: int = 0
-
-    def add(self, place: int, call: Call) -> bool:
-        """Whether the group is full with it."""
-        self.calls[place] = call
-        self.rows += len(call.campaigns)
-        return len(self.calls) == _GROUP or self.rows >= _GROUP_ROWS
 
 
 class PredictBatch:
@@ -84,53 +70,69 @@ class PredictBatch:
         return b'{"responses":[' + b",".join(responses) + b"]}"
 
     async def _respond(self, body: bytes, ranges: list[tuple[int, int]]) -> list[bytes]:
-        responses: list[bytes] = [b""] * len(ranges)
-        pace, group = Pace(), _Group()
+        line, responses, pace = self._line, [b""] * len(ranges), Pace()
+        reader = line.readers.of(line.store.live.layout)
+        group: list[int] = []  # places
+        calls: list[Call] = []
+        rows = 0
         for place, (start, end) in enumerate(ranges):
-            reader = self._line.readers.of(self._line.store.live.layout)
-            read = self._read(reader, body[start:end])
-            if isinstance(read, bytes):
-                responses[place] = read
-            elif group.add(place, read):
-                await self._predict(group.calls, responses)
-                group = _Group()
+            try:
+                call = self._read(reader, body[start:end])
+            except Exception as error:
+                responses[place] = self._unread(error, body[start:end])
+            else:
+                group.append(place)
+                calls.append(call)
+                rows += len(call.campaigns)
+                if len(calls) == _GROUP or rows >= _GROUP_ROWS:
+                    await self._answer(group, calls, responses)
+                    reader = line.readers.of(line.store.live.layout)
+                    group, calls, rows = [], [], 0
             if pace.is_over:
                 await pace.rest()
-        await self._predict(group.calls, responses)
+        await self._answer(group, calls, responses)
         return responses
 
-    def _read(self, reader: Reader, part: bytes) -> Call | bytes:
-        try:
-            if len(part) > self._max_bytes:
-                raise BodyTooLarge(f"expected a request of at most {self._max_bytes} bytes, received more")
-            return reader.read(part, time.time())
-        except BodyTooLarge as error:
-            return self._problem(error, None)  # what is refused for its size is not parsed for its name
-        except Exception as error:
-            return self._refuse(error, _id_of(part))
+    def _read(self, reader: Reader, part: bytes) -> Call:
+        if len(part) > self._max_bytes:
+            raise BodyTooLarge(f"expected a request of at most {self._max_bytes} bytes, received more")
+        return reader.read(part, time.time())
 
-    async def _predict(self, group: dict[int, Call], responses: list[bytes]) -> None:
-        found = await self._find(group)
-        asked = [place for place, call in group.items() if call.campaigns]
-        settled = self._line.batcher.predict_now([raw_request(group[place], found[place]) for place in asked])
-        outcomes: dict[int, Answer | Exception] = dict.fromkeys(group, nothing_to_predict(self._line.store.live.name))
-        outcomes.update(zip(asked, settled, strict=True))
-        good = {place: answer for place, answer in outcomes.items() if isinstance(answer, Answer)}
-        written = self._line.answers.encode_all([(group[p], found[p], answer) for p, answer in good.items()])
-        for place, response in zip(good, written, strict=True):
-            responses[place] = response
-        for place, error in outcomes.items():
-            if isinstance(error, Exception):
-                responses[place] = self._refuse(error, group[place].id)
+    async def _answer(self, group: list[int], calls: list[Call], responses: list[bytes]) -> None:
+        """Answer the calls of a group, each in its place."""
+        found = await self._find(calls)
+        outcomes = self._predict(calls, found)
+        good = [i for i, outcome in enumerate(outcomes) if isinstance(outcome, Answer)]
+        answers = [outcome for outcome in outcomes if isinstance(outcome, Answer)]
+        if len(good) < len(calls):
+            for place, call, outcome in zip(group, calls, outcomes, strict=True):
+                if isinstance(outcome, Exception):
+                    responses[place] = self._refuse(outcome, call.id)
+            group, calls, found = [group[i] for i in good], [calls[i] for i in good], [found[i] for i in good]
+        for place, written in zip(group, self._line.answers.encode_all(calls, found, answers), strict=True):
+            responses[place] = written
 
-    async def _find(self, group: dict[int, Call]) -> dict[int, Found]:
-        found = {place: self._line.histories.at_once(call) for place, call in group.items()}
-        keys = {place: key for place, key in found.items() if isinstance(key, bytes)}
+    def _predict(self, calls: list[Call], found: list[Found]) -> Sequence[Answer | Exception]:
+        asked = [raw_request(call, one) for call, one in zip(calls, found, strict=True) if call.campaigns]
+        outcomes = self._line.batcher.predict_now(asked)
+        if len(asked) == len(calls):
+            return outcomes
+        nothing, rest = nothing_to_predict(self._line.store.live.name), iter(outcomes)
+        return [next(rest) if call.campaigns else nothing for call in calls]
+
+    async def _find(self, calls: list[Call]) -> list[Found]:
+        found = [self._line.histories.at_once(call) for call in calls]
+        keys = {i: key for i, key in enumerate(found) if isinstance(key, bytes)}
         if keys:
             deadline = asyncio.get_running_loop().time() + self._wait_s
-            fetches = (self._line.histories.fetch(key, group[place], deadline) for place, key in keys.items())
-            found.update(zip(keys, await asyncio.gather(*fetches), strict=True))
-        return {place: one for place, one in found.items() if isinstance(one, Found)}
+            fetches = (self._line.histories.fetch(key, calls[i], deadline) for i, key in keys.items())
+            for i, one in zip(keys, await asyncio.gather(*fetches), strict=True):
+                found[i] = one
+        return [one for one in found if not isinstance(one, bytes)]
+
+    def _unread(self, error: Exception, part: bytes) -> bytes:
+        """What is refused for its size is not parsed for its name."""
+        return self._refuse(error, None if isinstance(error, BodyTooLarge) else _id_of(part))
 
     def _refuse(self, error: Exception, request_id: str | None) -> bytes:
         return self._problem(error, request_id) if isinstance(error, PltvError) else self._failure(error, request_id)

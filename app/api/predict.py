@@ -29,6 +29,8 @@ from app.telemetry import Telemetry
 WITHHELD: Final = Found(None, HistoryState.WITHHELD, "none", None)
 UNKNOWN: Final = Found(None, HistoryState.UNAVAILABLE, "none", None)
 
+_PRESENT, _NEW = HistoryState.PRESENT, HistoryState.NEW  # an enumeration's attribute costs a search
+
 
 class Histories:
     """Finds the history that a call may use: inline, near, Redis, none.
@@ -56,7 +58,7 @@ class Histories:
             as_of = history.as_of
             if as_of is not None and call.identity is not None and as_of <= time.time() + HOUR_S:
                 self._cache.keep(self._identity.of(call.identity), history)
-            return Found(history, HistoryState.NEW if history.empty else HistoryState.PRESENT, "inline", as_of)
+            return Found(history, _NEW if history.empty else _PRESENT, "inline", as_of)
         if call.identity is None:
             return UNKNOWN
         key = self._identity.of(call.identity)

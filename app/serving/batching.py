@@ -107,8 +107,10 @@ class Batcher:
         NotReady
             Without a live bundle.
         """
-        live, rest = self._store.live, deque(requests)
-        outcomes: list[Answer | Exception] = []
+        live, outcomes = self._store.live, list[Answer | Exception]()
+        if len(requests) <= MAX_REQUESTS and sum([len(r.campaigns) for r in requests]) <= MAX_ROWS:
+            return [*_each(requests, partial(self._predict, live))] if requests else outcomes
+        rest = deque(requests)
         while rest:
             outcomes += _each(_next_batch(rest, _rows), partial(self._predict, live))
         return outcomes
@@ -171,6 +173,8 @@ def _advertisers(live: Live, requests: Sequence[RawRequest]) -> list[str | None]
 def _split(live: Live, requests: Sequence[RawRequest], rows: list[list[float]]) -> list[Answer]:
     if len(requests) == 1:
         return [Answer(live.name, rows)]
+    if len(requests) == len(rows):
+        return [Answer(live.name, [row]) for row in rows]
     ends = list(accumulate((len(r.campaigns) for r in requests), initial=0))
     return [Answer(live.name, rows[start:end]) for start, end in pairwise(ends)]
 

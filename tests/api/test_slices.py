@@ -70,10 +70,10 @@ def test_entries_are_what_a_parser_finds(
 
 @given(
     st.lists(
-        st.sampled_from([*(bytes([b]) for b in b'{}[],"\\a\x00\xff'), b"\\\\", b'"' + b"a" * 9, b'\\"']), max_size=80
+        st.sampled_from([*(bytes([b]) for b in b'{}[],"\\a\x00\xff'), b"\\\\", b'"' + b"a" * 40, b'\\"']), max_size=120
     ),
-    st.integers(1, 40),
-    st.integers(1, 30),
+    st.integers(1, 400),
+    st.integers(1, 60),
 )
 def test_compiled_code_finds_the_same_marks(compiled: Layout, parts: list[bytes], block: int, most: int) -> None:
     """In any bytes, however they are cut; a block that has more marks than asked for is the last that is looked at."""
