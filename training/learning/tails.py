@@ -1,15 +1,17 @@
 r"""Heavy tails: realised revenue and its predicted size enter, revenue whose sum settles leaves.
 
-With y = ŷ·e^r, a handful of the largest r decide what Σy of a few thousand payers comes to. Up to the payers' 95th
-percentile u of r a payer keeps y; beyond, it is ŷ times the expectation of e^r there,
+With y = ŷ·e^r, a handful of the largest r decide what Σy of a few thousand payers comes to. Up to a high quantile u of
+r a payer keeps y; beyond, it is ŷ times the expectation of e^r there,
 
     E[e^r | r > u] = exp(m + s²/2) · Φ(s − z) / Φ(−z),      z = (u − m)/s,
 
-under the normal tail N(m, s²) that a line through the upper tenth of r's normal quantile plot gives. Log revenue of
+under the normal tail N(m, s²) that a line through the upper end of r's normal quantile plot gives. The more payers, the
+higher u: what is told by many needs no extrapolation, which is biased where the tail is not quite normal. Log revenue of
 payers is found to be about normal [Wang et al. 2019]; fitted to the tail alone, the line follows one that is somewhat
 heavier or lighter. The mean of e^r over 4,000 payers, 200 draws, the standard deviation of its logarithm and its median
-bias: normal with log-sd 3, 0.40 and −15 % plain, 0.24 and −2 % smoothed; log-sd 1.3 with 3 % whales, 0.051 and 0 %
-plain, 0.041 and −2 % smoothed; gamma revenue, 0.02 both, +1 %.
+bias: normal with log-sd 3, 0.43 and −14 % plain, 0.29 and −4 % smoothed; log-sd 1.3 with 3 % whales, 0.059 and 0 %
+plain, 0.054 and −1 % smoothed; gamma revenue, 0.018 and 0 % both. Of nine generated markets Σ smoothed / ΣE was 0.996
+with standard deviation 0.023 at 33,000 payers, and 0.986 with 0.069 at 4,000; plain 1.009 with 0.028, 1.006 with 0.085.
 """
 
 from __future__ import annotations
@@ -20,8 +22,12 @@ import numpy as np
 
 from training.learning.boosting import Floats, Mask
 
-THRESHOLD = 0.95
-QUANTILES = np.linspace(0.9, 0.995, 20)
+MOST, LEAST = 0.05, 0.02
+"""Shares of the payers that lie beyond the threshold, of few payers and of many."""
+
+ENOUGH = 100
+"""Payers beyond the threshold that tell what the tail is like."""
+
 FEWEST = 200
 """Payers below which there is no tail to speak of: their revenue is left as it came."""
 
@@ -50,19 +56,21 @@ def tail_smoothed(y: Floats, y_hat: Floats) -> Floats:
         return y
     y_hat = np.maximum(y_hat, LEAST_SIZE)
     residual = np.log(y[paid]) - np.log(y_hat[paid])
-    threshold = float(np.quantile(residual, THRESHOLD))
+    share = min(MOST, max(LEAST, ENOUGH / len(residual)))
+    threshold = float(np.quantile(residual, 1.0 - share))
     beyond = residual > threshold
     smoothed = y.copy()
     amounts = y[paid]
-    amounts[beyond] = y_hat[paid][beyond] * _mean_beyond(residual, threshold)
+    amounts[beyond] = y_hat[paid][beyond] * _mean_beyond(residual, threshold, share)
     smoothed[paid] = amounts
     return smoothed
 
 
-def _mean_beyond(residual: Floats, threshold: float) -> float:
+def _mean_beyond(residual: Floats, threshold: float, share: float) -> float:
     """E[e^r | r > threshold] under the normal through the end of the quantile plot."""
-    z = np.array([_NORMAL.inv_cdf(q) for q in QUANTILES.tolist()])
-    s, m = np.polyfit(z, np.quantile(residual, QUANTILES), 1)
+    quantiles = 1.0 - np.linspace(2.0 * share, share / 10.0, 20)
+    z = np.array([_NORMAL.inv_cdf(q) for q in quantiles.tolist()])
+    s, m = np.polyfit(z, np.quantile(residual, quantiles), 1)
     at = (threshold - m) / s
     return float(np.exp(m + s * s / 2) * _NORMAL.cdf(s - at) / _NORMAL.cdf(-at))
 
