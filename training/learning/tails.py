@@ -6,7 +6,7 @@ r a payer keeps y; beyond, it is ŷ times the expectation of e^r there,
     E[e^r | r > u] = exp(m + s²/2) · Φ(s − z) / Φ(−z),      z = (u − m)/s,
 
 under the normal tail N(m, s²) that a line through the upper end of r's normal quantile plot gives. The more payers, the
-higher u: what is told by many needs no extrapolation, which is biased where the tail is not quite normal. Log revenue of
+higher u: what many tell needs no extrapolation, which is biased where the tail is not quite normal. Log revenue of
 payers is found to be about normal [Wang et al. 2019]; fitted to the tail alone, the line follows one that is somewhat
 heavier or lighter. The mean of e^r over 4,000 payers, 200 draws, the standard deviation of its logarithm and its median
 bias: normal with log-sd 3, 0.43 and −14 % plain, 0.29 and −4 % smoothed; log-sd 1.3 with 3 % whales, 0.059 and 0 %
