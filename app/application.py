@@ -7,7 +7,6 @@ import contextlib
 import gc
 import secrets
 from collections.abc import AsyncIterator, Mapping, MutableMapping
-from http import HTTPStatus
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
@@ -35,6 +34,7 @@ from app.api.openrtb import Readers
 from app.api.predict import Histories, Line, Predict
 from app.api.privacy import Gate
 from app.api.problems import Kind, Problems
+from app.api.refusals import Refusals, refusal
 from app.errors import (
     BodyTooLarge,
     BundleError,
@@ -52,6 +52,7 @@ from app.serving.admission import Admission, Uploads
 from app.serving.batching import Batcher
 from app.serving.cache import HistoryCache
 from app.serving.identity import Identity
+from app.serving.pace import Pace
 from app.serving.shared_fleet import SharedFleet
 from app.serving.store import BundleStore
 from app.settings import Settings
@@ -101,7 +102,8 @@ class Service(FastAPI):
         )
         self.settings = settings
         self.telemetry = Telemetry(settings.deadline_ms / 1000.0)
-        self.admission = Admission(settings.max_in_flight, settings.deadline_ms * _TURN_SHARE / 1000.0)
+        self.pace = Pace()
+        self.admission = Admission(settings.max_in_flight, settings.deadline_ms * _TURN_SHARE / 1000.0, self.pace)
         self.request_timeout_s = settings.request_timeout_s
         self.store = BundleStore(
             settings.bundle,
@@ -112,7 +114,7 @@ class Service(FastAPI):
         )
         self.edge = Edge(Problems(KINDS), UNEXPECTED, self.telemetry)
         self.direct: DirectPredict | None = None
-        self._busy = self.refusal(503, "more calls have arrived at once than can be answered in time", "overloaded")
+        self._refusals = Refusals(self.admission, self.telemetry)
         self._endpoints: dict[str, Endpoint] = {}
         self._mount_health()
 
@@ -138,27 +140,17 @@ class Service(FastAPI):
         self._endpoints[endpoint.route] = endpoint
         self.router.routes.insert(0, Route(endpoint.route, endpoint, methods=[endpoint.method]))
 
-    def turn_away(self, path: bytes) -> bytes | None:
-        """Headers and body of a 503 where there is no time for this call, None where it may come in.
+    def turn_away(self, target: bytes) -> bytes | None:
+        """As `Refusals.turn_away`."""
+        return self._refusals.turn_away(target)
 
-        Parameters
-        ----------
-        path : bytes
-            As it was sent. Only `/predict` is ever turned away: health and metrics always answer.
-        """
-        if path != b"/predict" or self.admission.arrive():
-            return None
-        self.telemetry.shed("backlog")
-        self.telemetry.request("/predict", 503, 0.0)
-        return self._busy
+    def turned_away(self) -> bytes:
+        """As `Refusals.turned_away`."""
+        return self._refusals.turned_away()
 
-    def refusal(self, status: int, detail: str, name: str = "http") -> bytes:
-        """Headers and body of an answer to what never became a call."""
-        title = HTTPStatus(status).phrase
-        body = problems.encode(problems.document(Kind(status, name, title), detail))
-        retry = b"retry-after: 1\r\n" if status == HTTPStatus.SERVICE_UNAVAILABLE else b""
-        kind = b"content-type: " + problems.MEDIA_TYPE + b"\r\n"
-        return retry + kind + b"content-length: %d\r\n\r\n" % len(body) + body
+    def refusal(self, status: int, detail: str) -> bytes:
+        """As `refusals.refusal`."""
+        return refusal(status, detail)
 
     def openapi(self) -> dict[str, Any]:
         """The OpenAPI document, once a bundle is live: its declaration is what a request is validated by."""
@@ -251,7 +243,7 @@ def _mount_calls(app: Service, cache: HistoryCache) -> None:
         readers=readers,
         histories=Histories(cache, identity),
         answers=Answers(layout.declaration, app.edge.problems, app.telemetry, settings.answer_ttl_s),
-        batcher=Batcher(app.store, app.telemetry),
+        batcher=Batcher(app.store, app.telemetry, app.pace),
         admission=app.admission,
     )
     predict = Predict(line, telemetry=app.telemetry, deadline_ms=settings.deadline_ms)

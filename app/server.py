@@ -39,7 +39,11 @@ LONGEST_PAUSE_S: Final = 60.0
 HANDSHAKE_S: Final = 0.1
 """Seconds that a connection half way through its handshake has to join the queue, once newcomers are kept out."""
 
+LAST_S: Final = 1.0
+"""Seconds after that in which half a request may still become a whole one, and an answer be read."""
+
 _TICK_S: Final = 0.02
+_SWEEP_S: Final = 0.5
 _TICKS_A_SWEEP: Final = 5  # uvicorn's ticks are 0.1 s
 _LOOK_S: Final = 1.0
 
@@ -67,7 +71,17 @@ class Server(uvicorn.Server):
             if not self.server_state.connections or self.force_exit:
                 break
             await asyncio.sleep(_TICK_S)
+        sweeping = asyncio.create_task(self._sweep_to_the_end())
         await super().shutdown(sockets)
+        sweeping.cancel()
+
+    async def _sweep_to_the_end(self) -> None:
+        """uvicorn ticks no more, and would wait for half a request until its patience ends; whole ones it waits for."""
+        for _ in range(round(LAST_S / _TICK_S)):
+            await asyncio.sleep(_TICK_S)
+        while True:
+            sweep_all(self.server_state.connections, LAST_S)
+            await asyncio.sleep(_SWEEP_S)
 
     async def _leave(self, sockets: list[socket.socket]) -> None:
         """Keep newcomers out, take who waits in the queue, and close it."""

@@ -191,6 +191,12 @@ class Telemetry:
         """Admission refused a call."""
         self._counts["shed", (reason,)] += 1.0
 
+    def turned_away(self, route: str, reason: str, n: int) -> None:
+        """`n` calls refused before anything was done for them."""
+        self._counts["shed", (reason,)] += n
+        self._counts["requests", (route, "503")] += n
+        self._child("request", route).extend([0.0] * n)
+
     def unseen(self, field: str, n: int) -> None:
         """Cells of an encoded field that training never saw."""
         if n:

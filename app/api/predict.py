@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import Final
 
 from app.api.answers import Answers
@@ -144,14 +144,14 @@ class Predict:
             done(error)
             return
         try:
-            received, start = asyncio.get_running_loop().time(), perf_counter()
+            received, start = line.admission.received(), perf_counter()
             call = line.readers.of(line.store.live.layout).read(body, time.time())
             deadline = deadline_of(received, call.deadline_ms, call.tmax_ms, self._deadline_ms)
             parsed = perf_counter()
             found = line.histories.at_once(call)
-            under_way = _UnderWay(self, call, done, received, start, parsed, deadline)
+            under_way = _UnderWay(self, call, done, start, parsed, deadline)
             if isinstance(found, bytes):
-                line.histories.look(found, call, deadline, under_way.found)
+                line.histories.look(found, call, _on_the_loops_clock(deadline), under_way.found)
             else:
                 under_way.predict(found)
         except Exception as error:
@@ -166,13 +166,11 @@ class Predict:
 class _UnderWay:
     """A call between its parsing and its answer."""
 
-    __slots__ = ("_cache_s", "_call", "_deadline", "_done", "_found", "_owner", "_parsed", "_received", "_start")
+    __slots__ = ("_cache_s", "_call", "_deadline", "_done", "_found", "_owner", "_parsed", "_start")
 
-    def __init__(
-        self, owner: Predict, call: Call, done: Done, received: float, start: float, parsed: float, deadline: float
-    ) -> None:
+    def __init__(self, owner: Predict, call: Call, done: Done, start: float, parsed: float, deadline: float) -> None:
         self._owner, self._call, self._done = owner, call, done
-        self._received, self._start, self._parsed, self._deadline = received, start, parsed, deadline
+        self._start, self._parsed, self._deadline = start, parsed, deadline
         self._found, self._cache_s = UNKNOWN, 0.0
 
     def found(self, found: Found) -> None:
@@ -200,13 +198,17 @@ class _UnderWay:
         try:
             predicted = perf_counter()
             encoded = owner._line.answers.encode(self._call, self._found, outcome)
-            done = perf_counter()  # finer than the loop's clock, which uvloop reads in milliseconds
-            slack = self._deadline - self._received - (done - self._start)
+            done, slack = perf_counter(), self._deadline - monotonic()
             owner._telemetry.answered(self._parsed - self._start, self._cache_s, done - predicted, slack)
         except Exception as error:
             owner.finish(self._done, error)
             return
         owner.finish(self._done, encoded)
+
+
+def _on_the_loops_clock(deadline: float) -> float:
+    """Deadlines are told by a finer clock than the loop's, which uvloop reads in milliseconds once a turn."""
+    return asyncio.get_running_loop().time() + deadline - monotonic()
 
 
 def _resolve(future: asyncio.Future[bytes], outcome: bytes | Exception) -> None:

@@ -5,18 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterator
-from time import thread_time
+from time import monotonic
 from typing import Final
 
 from app.errors import Overloaded
+from app.serving.pace import Pace
 
 LEAST_A_TURN: Final = 8
 """Calls that a turn takes in whatever they cost."""
 
-_FIRST_COST_S: Final = 150e-6
-_JOINED: Final = 4  # calls alone cost more than calls joined: only turns with this many tell of the cost under load
-_SMOOTHING: Final = 0.05
-_SPIKE: Final = 2.0  # a scrape or a slice of a batch in between must not pass for the price of a call
+_SMOOTHING: Final = 0.1
 
 
 class Admission:
@@ -29,20 +27,26 @@ class Admission:
     max_in_flight : int
         At least 1.
     turn_s : float
-        Seconds of work that one turn of the event loop may take in. Whoever comes during a turn waits for its end, so
-        that an answer takes two turns at most, and a refusal one.
+        Seconds that one turn of the event loop may take, from its first call to the last answer. Whoever comes during
+        a turn waits for its end, so that an answer takes two turns at most, and a refusal one.
+    pace : Pace or None
+        What the answers of a turn will take; None begins with none known.
     """
 
-    def __init__(self, max_in_flight: int, turn_s: float = float("inf")) -> None:
+    def __init__(self, max_in_flight: int, turn_s: float = float("inf"), pace: Pace | None = None) -> None:
         if max_in_flight < 1:
             raise ValueError(f"max_in_flight: expected at least 1, received {max_in_flight}")
         self.max_in_flight = max_in_flight
         self.in_flight = 0
+        self.full = False
+        """Whether this turn has refused a call: it will take no other."""
         self._turn_s = turn_s
-        self._cost_s = _FIRST_COST_S
+        self._pace = pace or Pace()
         self._in_turn = False
-        self._arrived = self._room = self._taken = 0
-        self._since = 0.0
+        self._arrived = self._room = 0
+        self._begun = self._oldest = self._refuses_from = 0.0
+        self._refusing_s = 0.0  # what the refusals of a turn take, smoothed
+        self._looked: float | None = None  # when the sockets were last looked at, where the loop has been busy since
 
     def enter(self) -> None:
         """Count one call in; pair it with `leave`.
@@ -63,28 +67,56 @@ class Admission:
     def arrive(self) -> bool:
         """Whether this turn has time for one more call, asked before anything is done for it.
 
-        All calls that wait in sockets are met in one turn, before the first of them is worked on.
+        All calls that wait in sockets are met in one turn, and answered together at its end. Time that has gone by is
+        read from the clock, whatever it went to; what the answers will take, and the refusals, is estimated.
         """
         if not self._in_turn:
             self._begin_turn()
-        if self._arrived >= self._room:
+        if self.full:
+            return False
+        if self._arrived >= self._room or self._too_late(self._arrived + 1):
+            self.full, self._refuses_from = True, monotonic()
             return False
         self._arrived += 1
         return True
 
+    def received(self) -> float:
+        """The earliest instant at which what is read now can have arrived: nobody looked since, while others were
+        answered. A caller's time counts from there.
+
+        Returns
+        -------
+        float
+            `time.monotonic()`.
+        """
+        if not self._in_turn:
+            self._begin_turn()
+        return self._oldest
+
+    def _too_late(self, n: int) -> bool:
+        if n <= LEAST_A_TURN:
+            return False
+        gone = monotonic() - self._begun
+        return gone + self._refusing_s + self._pace.expected_s(n) > self._turn_s
+
     def _begin_turn(self) -> None:
         asyncio.get_running_loop().call_soon(self._end_turn)
-        now = thread_time()
-        if self._taken >= _JOINED:
-            found = min((now - self._since) / self._taken, _SPIKE * self._cost_s)
-            self._cost_s += _SMOOTHING * (found - self._cost_s)
-        self._since, self._in_turn = now, True
-        room = self.max_in_flight - self.in_flight
-        affordable = max(LEAST_A_TURN, self._turn_s / self._cost_s)
-        self._room = room if room < affordable else int(affordable)
+        self._begun, self._in_turn = monotonic(), True
+        self._oldest = self._begun if self._looked is None else self._looked
+        self._room = self.max_in_flight - self.in_flight
 
     def _end_turn(self) -> None:
-        self._taken, self._arrived, self._in_turn = self._arrived, 0, False
+        """All that waited has been read; what comes from now on waits until the answers are out."""
+        self._looked = monotonic()
+        refusing_s = self._looked - self._refuses_from if self.full else 0.0
+        self._refusing_s += _SMOOTHING * (min(refusing_s, self._turn_s) - self._refusing_s)
+        self._arrived, self._in_turn, self.full = 0, False, False
+        asyncio.get_running_loop().call_soon(self._rest)
+
+    def _rest(self) -> None:
+        """The sockets have been looked at again, and unless a turn began in them, nobody waited."""
+        if not self._in_turn:
+            self._looked = None
 
 
 class Uploads:
@@ -129,7 +161,7 @@ def deadline_of(received: float, deadline_ms: int | None, tmax_ms: int | None, d
     Parameters
     ----------
     received : float
-        `loop.time()` at receipt, seconds.
+        `time.monotonic()` at receipt, seconds.
     deadline_ms : int or None
         The call's own `ext.deadline_ms`, from receipt; None takes `default_ms`.
     tmax_ms : int or None

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate, pairwise
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import Any, Final, TypeVar
 
 import numpy as np
@@ -21,6 +21,7 @@ from app.errors import NotReady
 from app.features.encoders import normalise
 from app.features.parsing import RawRequest
 from app.serving.observing import Observer
+from app.serving.pace import Pace
 from app.serving.store import BundleStore, Live
 
 T = TypeVar("T")
@@ -72,10 +73,12 @@ class Batcher:
     ----------
     store : BundleStore
     telemetry : Observer
+    pace : Pace or None
+        Is told what flushes take; None begins with none known.
     """
 
-    def __init__(self, store: BundleStore, telemetry: Observer) -> None:
-        self._store, self._observer = store, telemetry
+    def __init__(self, store: BundleStore, telemetry: Observer, pace: Pace | None = None) -> None:
+        self._store, self._observer, self._pace = store, telemetry, pace or Pace()
         self._waiting: deque[_Ticket] = deque()
 
     def enqueue(self, request: RawRequest, deadline: float, done: Done) -> None:
@@ -85,7 +88,7 @@ class Batcher:
         ----------
         request : RawRequest
         deadline : float
-            `loop.time()` instant. Where it is over at the flush, the bundle's prior answers, degraded.
+            `time.monotonic()` instant. Where it would be over after the flush, the bundle's prior answers, degraded.
         done : callable
             Called in the flush with the answer, with the exception that the request's own features raise, or with
             `NotReady` without a live bundle.
@@ -125,10 +128,16 @@ class Batcher:
         except NotReady as error:
             _fail(tickets, error)
             return
-        now = loop.time()
-        _settle([t for t in tickets if t.deadline > now], partial(self._predict, live))
-        if late := [t for t in tickets if t.deadline <= now]:
+        now = monotonic()
+        after = now + self._pace.expected_s(len(tickets))
+        if late := [t for t in tickets if t.deadline <= after]:  # first: for each of them every moment counts
             _settle(late, lambda requests: [prior_answer(live, r) for r in requests])
+        if in_time := [t for t in tickets if t.deadline > after]:
+            begun = monotonic()
+            _settle(in_time, partial(self._predict, live))
+            self._pace.took(len(in_time), monotonic() - begun)
+        elif any(t.deadline > now for t in late):
+            self._pace.relent(len(late))
 
     def _predict(self, live: Live, requests: Sequence[RawRequest]) -> list[Answer]:
         start = perf_counter()

@@ -70,6 +70,38 @@ def test_a_long_body_and_a_wrong_type_are_the_asgi_ways(shop_service: ServicePro
     assert (told.status, told.headers["content-type"]) == (415, "application/problem+json")
 
 
+@pytest.mark.parametrize("wish", ["h2c", "websocket", "HTTP/3.0, h2c"])
+def test_a_wish_for_another_protocol_is_passed_over(shop_service: ServiceProcess, wish: str) -> None:
+    """HTTP/1.1 answers in HTTP/1.1, with the whole body read: at once, in pieces, and again on the same connection."""
+    (expected,) = ask(shop_service, post("/predict", BODY))
+    call = post("/predict", BODY, Connection="Upgrade, HTTP2-Settings", Upgrade=wish, HTTP2_Settings="AAMAAABk")
+    plain = get("/health/live").replace(
+        b"\r\n\r\n", b"\r\nConnection: Upgrade\r\nUpgrade: " + wish.encode() + b"\r\n\r\n"
+    )
+    told = ask(
+        shop_service, call, plain, chunked(BODY).replace(b"\r\n", b"\r\nConnection: upgrade\r\nUpgrade: a\r\n", 1)
+    )
+    assert [answer.status for answer in told] == [200, 200, 200]
+    assert told[0].body == told[2].body == expected.body
+    with connect(shop_service.port) as line:
+        for cut in (30, len(call) - len(BODY) - 3, len(call) - 5):
+            line.sendall(call[:cut])
+            shop_service.predict(bid())  # so that the pieces are read apart
+            line.sendall(call[cut:])
+            assert read_all(line, 1)[0].body == expected.body
+
+
+def test_many_wishes_are_read_one_after_the_other(shop_service: ServiceProcess) -> None:
+    """Thousands in one packet, and a tunnel, which is refused in one line."""
+    wish = b"GET /health/live HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
+    assert {answer.status for answer in ask(shop_service, wish * 2000)[:1]} == {200}
+    with connect(shop_service.port) as line:
+        line.sendall(b"CONNECT pltv:80 HTTP/1.1\r\nHost: pltv:80\r\n\r\n")
+        (told,) = read_all(line, 1)
+        assert told.status == 400
+        assert closed(line)
+
+
 def test_calls_sent_ahead_are_answered_in_their_order(shop_service: ServiceProcess) -> None:
     """Plain and unusual ones, and other paths, mixed on one connection before the first answer is there."""
     answers = ask(

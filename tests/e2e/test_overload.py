@@ -63,6 +63,33 @@ def test_a_bounded_number_is_taken_in(shop: Path) -> None:
         assert samples(text, "pltv_in_flight") == {"": 0.0}
 
 
+def test_no_form_of_the_target_goes_round_the_bound(shop: Path) -> None:
+    """A query, a host or an escape leads to the same call, and to the same refusal; another path does not."""
+    body = json.dumps(bid()).encode()
+    with serving_process(shop, PLTV_MAX_IN_FLIGHT="2") as service:
+        for target in ("/predict?x", "/predict?", "http://pltv/predict", "http://pltv:80/predict?x=1", "/%70redict"):
+            replies = at_once(service.port, service.process.pid, [post(target, body)] * 8)
+            assert (len(answers(replies, 200)), len(answers(replies, 503))) == (2, 6), target
+        others = [post("/predict/batch?/predict", b'{"requests":[]}')] * 8
+        assert answers(at_once(service.port, service.process.pid, others), 503) == []
+        assert samples(service.metrics(), "pltv_shed_total") == {'{reason="backlog"}': 30.0}
+
+
+def test_refusals_are_the_same_with_and_without_the_parser(shop: Path) -> None:
+    """Plain calls and calls whose heads say more, refused in one turn, get the same bytes; all are counted."""
+    body = json.dumps(bid()).encode()
+    forms = [post("/predict", body), post("/predict", body, Accept="*/*"), post("/predict", body, TE="trailers")]
+    unusual = [post("/predict?x", body), post("/predict", body, X_Y_="1"), post("/predict", body, Upgrade="h2c")]
+    with serving_process(shop, PLTV_MAX_IN_FLIGHT="1") as service:
+        replies = at_once(service.port, service.process.pid, (forms + unusual) * 8)
+        refused = answers(replies, 503)
+        assert len(refused) == len(replies) - 1
+        assert len({(reply.body, tuple(sorted(reply.headers.items()))) for reply in refused}) == 1
+        text = service.metrics()
+        assert samples(text, "pltv_shed_total") == {'{reason="backlog"}': float(len(refused))}
+        assert samples(text, "pltv_requests_total")['{route="/predict",status="503"}'] == float(len(refused))
+
+
 def test_a_turn_takes_in_what_the_deadline_allows(shop: Path) -> None:
     """Of 200 calls at once some are refused where answers are due in 3 ms, none where there is a minute."""
     body = json.dumps(bid()).encode()

@@ -135,6 +135,22 @@ def test_long_bodies_together_are_bounded(shop: Path) -> None:
         assert service.post("/predict/batch", long).status_code == 200
 
 
+def test_half_a_request_holds_no_stop(shop: Path) -> None:
+    """A body that never ends is given up when the service stops, long before its own time is over; half a head and
+    silence are dropped."""
+    with serving_process(shop, PLTV_REQUEST_TIMEOUT_S="600") as service, contextlib.ExitStack() as stack:
+        parts = [post("/predict", BODY)[:-10], post("/predict/batch", BODY)[:-10], b"POST /predict", b""]
+        lines = [stack.enter_context(connect(service.port)) for _ in parts]
+        for line, part in zip(lines, parts, strict=True):
+            line.sendall(part)
+        service.predict(bid())  # behind them in the queue of what is read
+        assert service.stop() == 0
+        for line in lines[:2]:
+            refused(line, 408)
+        assert all(closed(line) for line in lines[2:])
+        assert "Cancel" not in service.output
+
+
 def test_many_silent_connections_keep_nobody_out(hasty_service: ServiceProcess) -> None:
     """A thousand that say nothing, or half of something; then they are gone, and so are their descriptors."""
     with contextlib.ExitStack() as stack:

@@ -1,4 +1,4 @@
-"""Connections in this process, where a test may say what time it is."""
+"""Tests of app/connections/ends.py: connections in this process, where a test may say what time it is."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from app.connections import Connection
+from app.serving.admission import Admission
 
 KEEP_ALIVE_S = 75
 
@@ -19,6 +20,7 @@ class Host:
 
     request_timeout_s = 10.0
     direct = None
+    admission = Admission(1)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """200, without a body."""
@@ -27,6 +29,10 @@ class Host:
 
     def turn_away(self, path: bytes) -> None:
         """Nobody is."""
+
+    def turned_away(self) -> bytes:
+        """Not asked for here."""
+        raise AssertionError
 
     def refusal(self, status: int, detail: str) -> bytes:
         """Not asked for here."""
@@ -59,7 +65,7 @@ async def rests(between: bytes, after_s: float) -> bool:
         writer.write(between)
         while made[0]._idle is None and between:
             await asyncio.sleep(0.001)
-        made[0].sweep(loop.time() + after_s)
+        made[0].sweep(loop.time() + after_s, float("inf"))
         closed = made[0].transport.is_closing()
         if not closed:  # then it still serves
             writer.write(ask)
