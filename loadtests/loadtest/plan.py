@@ -32,5 +32,5 @@ class Pace:
     level_s: float
 
 
-FULL: Final = Pace(stretch=1.0, warm_s=2.0, capacity_s=3.0, level_s=12.0)
-QUICK: Final = Pace(stretch=0.2, warm_s=0.5, capacity_s=1.0, level_s=3.0)
+FULL: Final = Pace(stretch=1.0, warm_s=2.0, capacity_s=2.0, level_s=12.0)
+QUICK: Final = Pace(stretch=0.2, warm_s=0.5, capacity_s=0.7, level_s=3.0)

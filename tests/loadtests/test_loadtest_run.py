@@ -85,6 +85,12 @@ def test_the_open_loop_of_a_real_service_accounts_for_every_request(
     assert level.goodput == pytest.approx(level.tally.total / level.seconds)
 
 
+def most_of_medians(goodputs: list[float]) -> float:
+    """Of three closed loops in three rounds, then of each open one, three runs in a row: no single run decides."""
+    loads = [goodputs[place:9:3] for place in range(3)] + [goodputs[i : i + 3] for i in range(9, len(goodputs), 3)]
+    return max(sorted(runs)[1] for runs in loads)
+
+
 def test_a_run_writes_what_it_found(service_process: ServiceProcess, small: Path) -> None:
     """Tables, pictures and JSON with the machine; where a bound is missed the exit code is 1, else 0."""
     code = entry.main(["--host", service_process.url, "--quick", "--shape", "open_loop", "--out", str(small)])
@@ -98,7 +104,7 @@ def test_a_run_writes_what_it_found(service_process: ServiceProcess, small: Path
         for level in (*found["search"], *found["levels"]):
             assert level["sent"] == sum(level[outcome] for outcome in Outcome) > 0
             assert level["failed"] == 0, level
-        assert found["capacity_per_s"] >= max(level["good_per_s"] for level in found["search"][:3])
+        assert found["capacity_per_s"] == pytest.approx(most_of_medians([r["good_per_s"] for r in found["search"]]))
     text = (small / "report.md").read_text()
     assert "![latency and outcome by load](open_loop.png)" in text
     assert "| 150 % |" in text

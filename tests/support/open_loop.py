@@ -8,9 +8,8 @@ waited for a connection, or for this process, has waited.
 
 from __future__ import annotations
 
-import asyncio
+import gc
 import json
-import random
 import subprocess
 import sys
 from collections import deque
@@ -19,11 +18,16 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-import uvloop
-
+from loadtests.loadtest.mix import PREDICT
+from loadtests.loadtest.target import Target
+from loadtests.open_loop import wire
+from loadtests.open_loop.connections import Pool
+from loadtests.open_loop.schedule import poisson
+from loadtests.open_loop.wire import Response
 from tests.support.market import ROOT, clean_environment
 
-TICK_S = 0.001
+SEED = 7
+BURST = 16  # sent before answers are looked at again
 GRACE_S = 5.0
 CONNECTIONS = 256
 
@@ -42,6 +46,8 @@ class Load:
         Answers with 200 that lack something; with 503 and Retry-After; with anything else.
     broken : int
         Requests without an answer.
+    lag : list of float
+        How late this process itself was with each request of an open loop.
     """
 
     seconds: float
@@ -50,6 +56,7 @@ class Load:
     refused: list[float]
     other: list[float]
     broken: int
+    lag: list[float]
 
     @property
     def goodput(self) -> float:
@@ -84,126 +91,86 @@ def offer(*arguments: Any, **options: Any) -> Load:
     return finish(start(*arguments, **options))
 
 
-class _Line(asyncio.Protocol):
-    """One keep-alive connection with one request under way at most."""
-
-    def __init__(self, client: _Client) -> None:
-        self._client = client
-        self._received = b""
-        self.transport: Any = None
-        self.due: float | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = transport
-
-    def send(self, due: float, request: bytes) -> None:
-        self.due = due
-        self.transport.write(request)
-
-    def data_received(self, data: bytes) -> None:
-        self._received += data
-        head, found, body = self._received.partition(b"\r\n\r\n")
-        if not found:
-            return
-        length = int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0])
-        if len(body) >= length and self.due is not None:
-            due, self.due, self._received = self.due, None, b""
-            self._client.answered(self, due, head, body)
-
-    def connection_lost(self, _: Exception | None) -> None:
-        self._client.lost(self)
-
-
 class _Client:
-    def __init__(self, port: int, requests: list[bytes]) -> None:
-        self._port, self._requests = port, requests
-        self._free: deque[_Line] = deque()
-        self._waiting: deque[tuple[float, bytes]] = deque()
-        self.under_way = 0
-        self.last = 0.0
-        self.found: dict[str, list[float]] = {"good": [], "degraded": [], "refused": [], "other": []}
-        self.broken = 0
-        self._closed_until = 0.0
+    """Sends, and counts what comes; answers are not kept, so that a load may last as long as it likes."""
+
+    def __init__(self, port: int, requests: list[bytes], connections: int) -> None:
+        self._requests = requests
+        self._pool = Pool("127.0.0.1", port, connections, self._answered)
+        self._waiting: deque[float] = deque()
         self._sent = 0
+        self._begin = self._last = perf_counter()
+        self._closed_until = 0.0
+        self._found: dict[str, list[float]] = {kind: [] for kind in ("good", "degraded", "refused", "other", "lag")}
+        self._broken = 0
 
-    async def connect(self, connections: int) -> None:
-        loop = asyncio.get_running_loop()
-        for _ in range(connections):
-            _, line = await loop.create_connection(lambda: _Line(self), "127.0.0.1", self._port)
-            self._free.append(line)
+    def closed(self, seconds: float) -> None:
+        """Ask again on every connection as soon as it is answered."""
+        self._closed_until = self._begin + seconds
+        while self._pool.free:
+            self._send(perf_counter())
+        self._drain(self._closed_until + GRACE_S)
 
-    async def run(self, rate: float, seconds: float) -> None:
-        rng, begin, at = random.Random(7), perf_counter(), 0.0
-        if rate == 0.0:
-            self._closed_until = begin + seconds
-            while self._free:
-                self._post(perf_counter(), self._next())
-            at = seconds
-            await asyncio.sleep(seconds)
-        while at < seconds:
-            now = perf_counter() - begin
-            while at <= now and at < seconds:
-                self._post(begin + at, self._next())
-                at += rng.expovariate(rate)
-            await asyncio.sleep(TICK_S)
-        end = perf_counter() + GRACE_S
-        while (self.under_way or self._waiting) and perf_counter() < end:
-            await asyncio.sleep(TICK_S)
-        self.broken += self.under_way + len(self._waiting)
-        self.last = (self.last or perf_counter()) - begin
+    def open(self, rate: float, seconds: float) -> None:
+        """Send each request when it is due."""
+        for at in poisson(rate, seconds, SEED):
+            due = self._begin + at
+            while (early := due - perf_counter()) > 0.0:
+                self._pool.turn(early)
+            self._found["lag"].append(-1000.0 * early)
+            if self._pool.free:
+                self._send(due)
+            else:
+                self._waiting.append(due)
+            if self._sent % BURST == 0:
+                self._pool.turn(0.0)
+        self._drain(perf_counter() + GRACE_S)
 
-    def answered(self, line: _Line, due: float, head: bytes, body: bytes) -> None:
-        self.last = perf_counter()
-        self.found[_kind(head, body)].append(1000.0 * (self.last - due))
-        if self.last < self._closed_until:
-            line.send(self.last, self._next())
-            return
-        if self._waiting:
-            line.send(*self._waiting.popleft())
-            return
-        self.under_way -= 1
-        self._free.append(line)
+    def found(self) -> dict[str, Any]:
+        """The parts of a `Load`."""
+        sorted_ms = {kind: sorted(latencies) for kind, latencies in self._found.items()}
+        return {"seconds": self._last - self._begin, "broken": self._broken, **sorted_ms}
 
-    def _next(self) -> bytes:
+    def _send(self, due: float) -> None:
         self._sent += 1
-        return self._requests[self._sent % len(self._requests)]
+        self._pool.send(0, due, self._requests[self._sent % len(self._requests)])
 
-    def lost(self, line: _Line) -> None:
-        if line in self._free:
-            self._free.remove(line)
-        if line.due is not None:
-            self.broken += 1
-            self.under_way -= 1
-
-    def _post(self, due: float, request: bytes) -> None:
-        if self._free:
-            self.under_way += 1
-            self._free.popleft().send(due, request)
+    def _answered(self, _: int, due: float, response: Response) -> None:
+        now = perf_counter()
+        if response.status:
+            self._last = now
+            self._found[_kind(response)].append(1000.0 * (now - due))
         else:
-            self._waiting.append((due, request))
+            self._broken += 1
+        if self._pool.free and (self._waiting or now < self._closed_until):
+            self._send(self._waiting.popleft() if self._waiting else now)
+
+    def _drain(self, until: float) -> None:
+        while (self._pool.under_way or self._waiting) and (left := until - perf_counter()) > 0.0:
+            self._pool.turn(left)
+        self._broken += self._pool.under_way + len(self._waiting)
 
 
-def _kind(head: bytes, body: bytes) -> str:
-    status = head[9:12]
-    if status == b"200":
-        return "good" if b'"degraded":[]' in body else "degraded"
-    return "refused" if status == b"503" and b"retry-after:" in head else "other"
+def _kind(response: Response) -> str:
+    if response.status == 200:
+        return "good" if b'"degraded":[]' in response.body else "degraded"
+    return "refused" if response.status == 503 and response.retry_after else "other"
 
 
-def _request(body: bytes) -> bytes:
-    head = b"POST /predict HTTP/1.1\r\nHost: pltv\r\nContent-Type: application/json\r\n"
-    return head + b"Content-Length: %d\r\n\r\n" % len(body) + body
-
-
-async def _main(port: int, bodies: Path, rate: float, seconds: float, connections: int) -> None:
-    client = _Client(port, [_request(line) for line in bodies.read_bytes().splitlines()])
-    await client.connect(connections)
-    await client.run(rate, seconds)
-    found = {kind: sorted(latencies) for kind, latencies in client.found.items()}
-    json.dump({"seconds": client.last, "broken": client.broken, **found}, sys.stdout)
+def _main(port: int, bodies: Path, rate: float, seconds: float, connections: int) -> None:
+    target = Target("127.0.0.1", port)
+    client = _Client(
+        port, [wire.render(target, PREDICT, body) for body in bodies.read_bytes().splitlines()], connections
+    )
+    gc.collect()
+    gc.disable()  # a pause here would pass for one of the service
+    if rate:
+        client.open(rate, seconds)
+    else:
+        client.closed(seconds)
+    json.dump(client.found(), sys.stdout)
 
 
 if __name__ == "__main__":
     port, bodies, rate, seconds, *rest = sys.argv[1:]
-    connections = int(rest[0]) if rest else CONNECTIONS
-    uvloop.run(_main(int(port), Path(bodies), float(rate), float(seconds), connections))
+    _main(int(port), Path(bodies), float(rate), float(seconds), int(rest[0]) if rest else CONNECTIONS)
