@@ -27,7 +27,7 @@ def small(monkeypatch: pytest.MonkeyPatch, trained: Market, tmp_path: Path) -> P
     bodies = trained.requests_parsed()[:300]
     monkeypatch.setattr(payloads, "corpora", lambda _: Corpora(bodies, bodies[:50]))
     monkeypatch.setattr(entry, "BODIES", tmp_path / "bodies")
-    monkeypatch.setattr(entry, "QUICK", Pace(stretch=0.1, warm_s=0.1, capacity_s=0.2, level_s=0.4))
+    monkeypatch.setattr(entry, "QUICK", Pace(stretch=0.1, warm_s=0.1, capacity_s=0.1, level_s=0.4))
     monkeypatch.setattr(entry, "pin", lambda *_: None)
     return tmp_path / "out"
 
