@@ -20,6 +20,7 @@ from tests.inference.tiny_bundle import edit_manifest
 from tests.training.conftest import TREES
 from training.config import TrainingConfig, load
 from training.data.dataset import Dataset
+from training.learning.selection import Comparison
 from training.pipeline import Trained, train
 from training.publishing.assembling import Assembled, assemble_ensemble
 from training.publishing.compilation import recompile
@@ -38,6 +39,7 @@ class Served:
 
     trained: Trained
     assembled: Assembled
+    inputs: tuple[Any, ...]  # of `assemble_ensemble`
     predictor: Predictor
     X: Floats
     state: NDArray[np.int64]
@@ -47,11 +49,11 @@ class Served:
 def served(tiny_config: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     declaration, training = load(tiny_config)
     config = TrainingConfig.from_dict({**training.model_dump(exclude_none=True), **STACK}, declaration)
-    kept: list[Assembled] = []
+    kept: list[tuple[Assembled, tuple[Any, ...]]] = []
 
     def assemble(*what: Any) -> Assembled:
-        kept.append(assemble_ensemble(*what))
-        return kept[0]
+        kept.append((assemble_ensemble(*what), what))
+        return kept[0][0]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("training.pipeline.assemble_ensemble", assemble)
@@ -59,7 +61,7 @@ def served(tiny_config: Path, tiny_data: Path, tmp_path_factory: pytest.TempPath
     predictor = Predictor.load(trained.bundle)
     dataset = Dataset(tiny_data, declaration)
     rows = next(iter(dataset.read(dataset.partitions[-1:], targets=False)))
-    yield Served(trained, kept[0], predictor, predictor.plan.transform(rows.columns), rows.columns.row_state)
+    yield Served(trained, *kept[0], predictor, predictor.plan.transform(rows.columns), rows.columns.row_state)
     predictor.close()
 
 
@@ -133,6 +135,22 @@ def test_the_meta_learner_was_taught_by_what_is_served(served: Served) -> None:
         assert np.isfinite(one.out_of_fold).all()
     meta = next((served.trained.bundle / "models").glob("meta.d7.txt"))
     assert lgb.Booster(model_file=meta).num_feature() == 1 + 3 + 3 + 4
+
+
+def test_what_does_not_win_leaves_nothing_behind(
+    served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By `ship: auto` a stack that is no better takes its base learners along: no library, no model, no output."""
+    even = Comparison(1.0, 1.0, 0.0, 1.0, 1.0, 0.0)
+    monkeypatch.setattr("training.publishing.assembling.compare", lambda *_: even)
+    *what, config = served.inputs
+    auto = config.model_copy(update={"meta": config.meta.model_copy(update={"ship": "auto"})})
+    assembled = assemble_ensemble(tmp_path, *what[1:], auto)
+    assert [library.library for library in assembled.ensemble.spec.libraries] == ["base.so"]
+    assert (assembled.ensemble.spec.linear, assembled.base.trees, assembled.meta) == ((), (), None)
+    assert list(assembled.proofs) == ["base.so"]
+    assert {path.name.split(".")[0] for path in tmp_path.rglob("*") if path.is_file()} == {"base"}
+    assembled.ensemble.close()
 
 
 def test_another_machine_compiles_the_stack_from_the_bundle(served: Served) -> None:

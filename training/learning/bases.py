@@ -86,7 +86,9 @@ class Bases:
         return np.column_stack([*(base.trees.predict(X) for base in self.compiled), *linear])
 
 
-def fit_bases(X: Floats, target: Floats, rows: Mask, config: BasesConfig, runtime: Runtime) -> Bases:
+def fit_bases(
+    X: Floats, target: Floats, rows: Mask, config: BasesConfig, runtime: Runtime, weight: Floats | None = None
+) -> Bases:
     """Fit the base learners by least squares.
 
     Parameters
@@ -99,19 +101,21 @@ def fit_bases(X: Floats, target: Floats, rows: Mask, config: BasesConfig, runtim
         Rows that may be seen; of more than `config.rows`, so many evenly over them.
     config : BasesConfig
     runtime : Runtime
+    weight : ndarray of shape (n,), optional
+        What each row stands for.
     """
     chosen = np.flatnonzero(rows & np.isfinite(target))
     if len(chosen) > config.rows:
         chosen = chosen[np.linspace(0, len(chosen) - 1, config.rows).astype(np.int64)]
-    seen, y = X[chosen], target[chosen]
+    seen, y, w = X[chosen], target[chosen], None if weight is None else weight[chosen]
     compiled: list[Base] = []
     if config.forest is not None:
-        forest = _fit_forest(seen, y, config.forest, runtime)
+        forest = _fit_forest(seen, y, w, config.forest, runtime)
         compiled.append(Base(FOREST, TreeSum.of_forest(forest), forest))
     if config.xgboost is not None:
-        booster = _fit_xgboost(seen, y, config.xgboost, runtime)
+        booster = _fit_xgboost(seen, y, w, config.xgboost, runtime)
         compiled.append(Base(XGBOOST, TreeSum.of_xgboost(booster), booster))
-    return Bases(tuple(compiled), None if config.linear is None else fit_linear(seen, y, config.linear))
+    return Bases(tuple(compiled), None if config.linear is None else fit_linear(seen, y, config.linear, w))
 
 
 def bases_out_of_fold(
@@ -122,6 +126,7 @@ def bases_out_of_fold(
     config: BasesConfig,
     runtime: Runtime,
     progress: Callable[[], None] = lambda: None,
+    weight: Floats | None = None,
 ) -> Floats:
     """Score every row by learners that did not see its fold; arguments as of `fit_bases`, shape (n, n_learners).
 
@@ -130,7 +135,8 @@ def bases_out_of_fold(
     parts = []
     for k in np.unique(fold).tolist():
         places = np.flatnonzero(fold == k)
-        parts.append((places, fit_bases(X, target, rows & (fold != k), config, runtime).predict(X, places)))
+        fitted = fit_bases(X, target, rows & (fold != k), config, runtime, weight)
+        parts.append((places, fitted.predict(X, places)))
         progress()
     scores = np.empty((len(fold), parts[0][1].shape[1]))
     for places, part in parts:
@@ -138,7 +144,7 @@ def bases_out_of_fold(
     return scores
 
 
-def fit_linear(X: Floats, target: Floats, config: LinearConfig) -> LinearSpec:
+def fit_linear(X: Floats, target: Floats, config: LinearConfig, weight: Floats | None = None) -> LinearSpec:
     """Fit an elastic net on winsorised, filled and standardised features; only those that it uses are kept.
 
     Parameters
@@ -147,6 +153,8 @@ def fit_linear(X: Floats, target: Floats, config: LinearConfig) -> LinearSpec:
         Missing as NaN; a feature that is missing everywhere has no part in the model.
     target : ndarray of shape (n,)
     config : LinearConfig
+    weight : ndarray of shape (n,), optional
+        Of the fit; where a feature is cut and filled rests on the rows as they are.
     """
     usable = np.flatnonzero(~np.isnan(X).all(axis=0))
     lo, fill, hi = np.nanquantile(X[:, usable], [WINSOR[0], 0.5, WINSOR[1]], axis=0)
@@ -158,7 +166,7 @@ def fit_linear(X: Floats, target: Floats, config: LinearConfig) -> LinearSpec:
     with warnings.catch_warnings():
         # Nearly parallel features converge slowly in how they share a weight, long after their sum has.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        net.fit((filled - mean) / scale, target)
+        net.fit((filled - mean) / scale, target, sample_weight=weight)
     coefficient = np.asarray(net.coef_, dtype=np.float64) / scale
     kept = coefficient != 0.0
     intercept = float(net.intercept_) - float((coefficient * mean).sum())
@@ -166,7 +174,9 @@ def fit_linear(X: Floats, target: Floats, config: LinearConfig) -> LinearSpec:
     return LinearSpec(LINEAR, intercept, columns, fill[kept], lo[kept], hi[kept], coefficient[kept])
 
 
-def _fit_forest(X: Floats, target: Floats, config: ForestConfig, runtime: Runtime) -> RandomForestRegressor:
+def _fit_forest(
+    X: Floats, target: Floats, weight: Floats | None, config: ForestConfig, runtime: Runtime
+) -> RandomForestRegressor:
     forest = RandomForestRegressor(
         n_estimators=config.trees,
         max_leaf_nodes=config.leaves,
@@ -176,10 +186,12 @@ def _fit_forest(X: Floats, target: Floats, config: ForestConfig, runtime: Runtim
         random_state=runtime.seed,
         n_jobs=runtime.threads,
     )
-    return forest.fit(X, target)
+    return forest.fit(X, target, sample_weight=weight)
 
 
-def _fit_xgboost(X: Floats, target: Floats, config: BoosterConfig, runtime: Runtime) -> xgb.Booster:
+def _fit_xgboost(
+    X: Floats, target: Floats, weight: Floats | None, config: BoosterConfig, runtime: Runtime
+) -> xgb.Booster:
     parameters = {
         "objective": "reg:squarederror",
         "tree_method": "hist",
@@ -194,5 +206,5 @@ def _fit_xgboost(X: Floats, target: Floats, config: BoosterConfig, runtime: Runt
         "seed": runtime.seed,
         "nthread": runtime.threads,
     }
-    data = xgb.DMatrix(X, label=target, missing=np.nan, nthread=runtime.threads)
+    data = xgb.DMatrix(X, label=target, weight=weight, missing=np.nan, nthread=runtime.threads)
     return xgb.train(parameters, data, num_boost_round=config.rounds)

@@ -150,6 +150,14 @@ def test_rows_out_of_sight_and_own_folds_teach_nothing() -> None:
     assert (np.abs(plain[fold != 1] - other[fold != 1]).mean(axis=0) > 10.0).all()
 
 
+def test_a_row_counts_for_what_it_weighs() -> None:
+    """Where features say nothing, each learner answers the weighted mean of the target."""
+    X = np.full((N, 2), 3.0)
+    target, weight = (np.arange(N) % 2).astype(float), np.where(np.arange(N) % 2, 3.0, 1.0)
+    weighed = fit_bases(X, target, np.ones(N, dtype=bool), CONFIG, RUNTIME, weight)
+    np.testing.assert_allclose(weighed.predict(X[:1])[0], 0.75, atol=0.03)
+
+
 def test_scores_are_repeatable(bases: Bases) -> None:
     """The same data and seed give the same scores, on one thread and on two."""
     X, target = market()
