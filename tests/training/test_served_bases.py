@@ -143,9 +143,9 @@ def test_what_does_not_win_leaves_nothing_behind(
     """By `ship: auto` a stack that is no better takes its base learners along: no library, no model, no output."""
     even = Comparison(1.0, 1.0, 0.0, 1.0, 1.0, 0.0)
     monkeypatch.setattr("training.publishing.assembling.compare", lambda *_: even)
-    *what, config = served.inputs
+    _, base, rows, calibration, declaration, config = served.inputs
     auto = config.model_copy(update={"meta": config.meta.model_copy(update={"ship": "auto"})})
-    assembled = assemble_ensemble(tmp_path, *what[1:], auto)
+    assembled = assemble_ensemble(tmp_path, base, rows, calibration, declaration, auto)
     assert [library.library for library in assembled.ensemble.spec.libraries] == ["base.so"]
     assert (assembled.ensemble.spec.linear, assembled.base.trees, assembled.meta) == ((), (), None)
     assert list(assembled.proofs) == ["base.so"]
