@@ -63,6 +63,16 @@ def test_a_shift_moves_every_score_by_the_same(rows: tuple[np.ndarray, np.ndarra
     np.testing.assert_array_equal(raw_scores(booster, X, 1), before)
 
 
+def test_a_shift_of_a_later_tree_leaves_those_before_it(rows: tuple[np.ndarray, np.ndarray]) -> None:
+    """All scores rise, those of the first trees alone do not."""
+    X, y = rows
+    booster = Matrix(X, Runtime(1, 1)).fit(L2, y, np.ones(800, dtype=bool), SMALL)
+    moved = shifted(booster, 0.75, first=5)
+    np.testing.assert_allclose(raw_scores(moved, X, 1), raw_scores(booster, X, 1) + 0.75, atol=1e-12)
+    first, same = (np.asarray(b.predict(X, raw_score=True, num_iteration=5)) for b in (booster, moved))
+    np.testing.assert_array_equal(first, same)
+
+
 def test_an_extended_booster_holds_the_trees_it_went_on_from(rows: tuple[np.ndarray, np.ndarray]) -> None:
     """The first trees of the result are the old booster's."""
     X, y = rows

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 import pytest
 
 from training.learning.boosting import Matrix, Runtime, raw_scores
-from training.learning.chain import Chain, fit_chain, linked
+from training.learning.chain import Chain, Linked, fit_chain, linked
 from training.learning.labels import Labels
-from training.learning.options import RegressorConfig
+from training.learning.options import BoosterConfig, RegressorConfig
 
 N = 3000
 TREES = {"rounds": 40, "leaves": 5, "learning_rate": 0.12, "min_leaf": 30}
@@ -69,6 +71,22 @@ def test_upstream_features_are_out_of_fold(rows: tuple[np.ndarray, Labels, np.nd
     )
     np.testing.assert_array_equal(first.out_of_fold[fold == 1, 0], second.out_of_fold[fold == 1, 0])
     assert np.abs(first.out_of_fold[fold != 1, 0] - second.out_of_fold[fold != 1, 0]).max() > 0.5
+
+
+def test_a_linked_matrix_is_made_as_rows_are_asked_for(rows: tuple[np.ndarray, Labels, np.ndarray]) -> None:
+    """A row, a slice, a mask and positions are those of the whole, and a booster of it is the same."""
+    X, labels, _ = rows
+    score = np.sin(np.arange(N))
+    whole, link = linked(X, score), Linked(X, score)
+    assert (link.shape, len(link)) == (whole.shape, N)
+    for index in (7, np.int64(7), slice(2, 9), np.arange(N) % 5 == 0, np.array([3, 1])):
+        np.testing.assert_array_equal(link[index], whole[index])
+    config = BoosterConfig.model_validate(TREES)
+    first, second = (
+        Matrix(given, Runtime(0, 1)).fit({"objective": "gamma"}, labels.revenue[:, 0], score > 0, config)
+        for given in (whole, cast(np.ndarray, link))
+    )
+    assert first.model_to_string() == second.model_to_string()
 
 
 def test_the_chain_predicts(chain: Chain, rows: tuple[np.ndarray, Labels, np.ndarray]) -> None:

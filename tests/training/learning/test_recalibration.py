@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
+from app.inference.forms import link
+from app.inference.specification import (
+    Calibration,
+    EnsembleSpec,
+    LibrarySpec,
+    MultiplierSpec,
+    Output,
+    Recalibration,
+)
 from training.learning.boosting import Matrix, Runtime, raw_scores
+from training.learning.labels import Labels
 from training.learning.options import CalibrationConfig, RegressorConfig, ResamplingConfig
-from training.learning.recalibration import fit_recalibration
+from training.learning.recalibration import fit_recalibration, recalibrated
 from training.learning.regressors import fit_conditional
 from training.learning.resampling import oversampled, rarity, row_weights
 
@@ -65,3 +77,27 @@ def test_the_order_of_the_rows_is_kept() -> None:
     fitted = fit_recalibration(rng.exponential(size=5000) / y_hat, y_hat, CONFIG)
     grid = np.exp(np.linspace(-4, 4, 1000))
     assert (np.diff(fitted.predict(grid)) >= 0).all()
+
+
+def test_the_service_gets_curves_of_the_stages_that_were_resampled() -> None:
+    """Gate and dollars of lifted scores come out at the level of the rows as they came; other stages get none."""
+    rng = np.random.default_rng(73)
+    n = 20_000
+    p, size = rng.uniform(0.05, 0.4, n), np.exp(rng.normal(size=n))
+    buyer = (rng.random(n) < p).astype(float)
+    y = buyer * size * np.exp(0.5 * rng.normal(size=n) - 0.125)
+    lifted = 3.0 * p / (1.0 + 2.0 * p)
+    raw = np.column_stack([np.log(lifted / (1.0 - lifted)), np.log(2.0 * size), np.zeros(n)])
+    outputs = (Output("gate", "logit"), Output("d7", "log"), Output("log_mean", "gated"))
+    multiplier = MultiplierSpec("bundle", 7, 1.0, 0.1, 10.0, 1.0, {})
+    spec = EnsembleSpec(
+        (7,), (LibrarySpec("base.so", 3, outputs),), None, Calibration.identity(1), np.ones(1), multiplier
+    )
+    labels = Labels(buyer, y[:, None])
+    both = recalibrated(raw, labels, spec, CONFIG, gate=True, horizons=True)
+    found = link(raw, dataclasses.replace(spec, recalibration=both))
+    assert found.p.sum() / p.sum() == pytest.approx(1.0, abs=0.04)
+    assert found.conditional[0].sum() / size.sum() == pytest.approx(1.0, abs=0.06)
+    gate = recalibrated(raw, labels, spec, CONFIG, gate=True, horizons=False)
+    assert (gate.ltv, gate.p_buyer is not None) == ((), True)
+    assert recalibrated(raw, labels, spec, CONFIG, gate=False, horizons=False) == Recalibration()

@@ -8,7 +8,7 @@ import pytest
 from training.learning.boosting import Matrix, Runtime, raw_scores
 from training.learning.labels import Labels
 from training.learning.options import RegressorConfig
-from training.learning.regressors import fit_regressors
+from training.learning.regressors import fit_conditional, fit_ratio, fit_regressors
 from training.publishing.merging import merge
 
 CONFIG = RegressorConfig(rounds=60, leaves=4, learning_rate=0.1, min_leaf=20, ratio_rounds=30)
@@ -49,6 +49,31 @@ def test_a_horizon_differs_from_the_anchor_by_its_ratio() -> None:
     ratio = np.exp(raw_scores(boosters[0], X, 1) - raw_scores(boosters[1], X, 1))
     assert ratio[X[:, 1] > 0.2].mean() == pytest.approx(0.8, abs=0.05)
     assert ratio[X[:, 1] < -0.2].mean() == pytest.approx(0.3, abs=0.05)
+
+
+def test_a_ratio_by_trees_of_its_own_is_a_mean() -> None:
+    """E[y1 / y7 | x] of payers, with its level; rows that are not mature or may not be seen teach nothing."""
+    X, labels, _ = market()
+    y1, y7 = labels.revenue[:, 0].copy(), labels.revenue[:, 1]
+    seen = (np.arange(len(X)) % 3 > 0) & (y7 > 0)
+    y1[::3], y1[1::30] = 1e9, np.nan
+    config = CONFIG.model_copy(update={"ratio_rounds": 80})
+    ratio = np.exp(raw_scores(fit_ratio(Matrix(X, Runtime(0, 1)), y1, y7, seen, config), X, 1))
+    assert ratio[X[:, 1] > 0.2].mean() == pytest.approx(0.8, abs=0.05)
+    assert ratio[X[:, 1] < -0.2].mean() == pytest.approx(0.3, abs=0.05)
+
+
+def test_separate_horizons_learn_each_from_its_own_mature_buyers() -> None:
+    """Without a ratio between them: a horizon's booster is the one that its revenue alone gives."""
+    X, labels, _ = market(2000)
+    late = np.arange(2000) >= 1500
+    labels.revenue[late, 2] = np.nan
+    config, matrix = CONFIG.model_copy(update={"form": "separate", "objective": "gamma"}), Matrix(X, Runtime(0, 1))
+    everyone = np.ones(2000, dtype=bool)
+    found = fit_regressors(matrix, labels, everyone, config, anchor=1)
+    for h, known in enumerate((everyone, everyone, ~late)):
+        alone = fit_conditional(matrix, labels.revenue[:, h], known, config)
+        np.testing.assert_array_equal(raw_scores(found[h], X, 1), raw_scores(alone, X, 1))
 
 
 def test_horizons_begin_with_the_trees_of_the_anchor() -> None:

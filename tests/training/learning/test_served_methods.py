@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,12 +14,15 @@ import numpy as np
 import pytest
 from sklearn.isotonic import isotonic_regression
 
+import training.publishing.compilation
+import training.publishing.publish
 from app.errors import DeclarationError
 from app.inference.predictor import Predictor
 from training.config import TrainingConfig, load
 from training.data.dataset import Dataset
 from training.pipeline import build, prepare
 from training.progress import Silent
+from training.publishing.codegen import compile_features
 from training.publishing.compilation import recompile
 from training.publishing.golden_rows import golden_requests
 from training.publishing.publish import Content, publish, staging
@@ -30,13 +35,23 @@ METHODS: dict[str, dict[str, Any]] = {
     "converting_only": {"strategy": "converting_only"},
     "direct": {"strategy": "direct", "regressors": {"form": "separate", "objective": "tweedie"}},
     "direct_increments": {"strategy": "direct", "regressors": {"form": "increments", "objective": "tweedie"}},
-    "separate": {"regressors": {"form": "separate", "objective": "gamma"}},
     "chain": {"regressors": {"form": "chain"}},
     "smeared": {"regressors": {"form": "smeared", "objective": "msle"}},
     "increments": {"regressors": {"form": "increments", "objective": "tweedie"}},
     "experts": {"regressors": {"form": "experts", "objective": "gamma", "experts": {"segments": 3, "whales": 0.1}}},
     "resampled": {"classifier": {"resampling": RARE}, "regressors": {"resampling": RARE}},
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """`features.so`, the same C for every bundle, compiled for the first and copied for the others."""
+    library = tmp_path_factory.mktemp("features") / "features.so"
+    compile_features(library)
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (training.publishing.publish, training.publishing.compilation):
+            patch.setattr(module, "compile_features", lambda path: shutil.copy(library, path))
+        yield
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from training.learning.boosting import Matrix, Runtime, raw_matrix
 from training.learning.labels import Labels
 from training.learning.options import ClassifierConfig, RegressorConfig, Strategy
 from training.learning.strategies import ZeroInflated, fit_strategy
+from training.publishing.merging import merge
 
 N = 8000
 TREES = {"rounds": 50, "leaves": 5, "learning_rate": 0.12, "min_leaf": 40}
@@ -63,6 +64,15 @@ def test_only_the_gate_tells_buyers_apart_for_regressors_of_buyers(
     assert correlation["converting_only"] < correlation["direct"] - 0.1
     _, raw = fitted["converting_only"]
     assert abs(np.corrcoef(raw[:, 2], X[:, 0])[0, 1]) < 0.15
+
+
+def test_the_level_of_all_rows_leaves_the_trees_in_common() -> None:
+    """Horizons of buyers' regressors still begin with the anchor's trees, so that a library holds those once."""
+    X, labels, _, _ = market()
+    trees = ClassifierConfig.model_validate(TREES), RegressorConfig.model_validate({**TREES, "ratio_rounds": 5})
+    one = fit_strategy("converting_only", Matrix(X, Runtime(0, 1)), labels, np.ones(N, dtype=bool), (1, 7), 1, *trees)
+    _, first, anchor = one.boosters
+    assert merge([anchor, first]).shared == anchor.num_trees()
 
 
 def test_the_arithmetic_of_two_stages_and_of_one() -> None:
