@@ -72,7 +72,7 @@ static int hand_out(bid_t *s, const place_t *place, object **own, object *value)
         object *column = PyTuple_GetItem(b->keys, place->column);
         if (place->memo < 0) fine = put(&s->columns, column, value);
         else {
-            object *written = PyObject_GetItem(PyTuple_GetItem(b->memos, place->memo), value);
+            object *written = recalled(PyTuple_GetItem(b->memos, place->memo), value);
             fine = put(&s->columns, column, written);
             if (written) Py_DecRef(written);
         }

@@ -62,11 +62,8 @@ static double find(const user_t *u, int64_t slot, const sought_t *k) {
     return !k->value || u->keyed[slot].n < 0 ? NAN : -INFINITY;
 }
 
-/* memos[i][text]: a dictionary that computes what it lacks (app.features.objects.Memo): Python code, which must not be run
- * while an error is set. */
 static int64_t remembered(object *memos, int64_t i, object *text, int64_t missing) {
-    if (!text || PyErr_Occurred()) return missing;
-    object *value = PyObject_GetItem(PyTuple_GetItem(memos, i), text);
+    object *value = text && !PyErr_Occurred() ? recalled(PyTuple_GetItem(memos, i), text) : NULL;
     if (!value) return missing;
     int64_t found = PyLong_AsLongLong(value);
     Py_DecRef(value);
@@ -74,8 +71,7 @@ static int64_t remembered(object *memos, int64_t i, object *text, int64_t missin
 }
 
 static double remembered_number(object *memos, int64_t i, object *text) {
-    if (!text || PyErr_Occurred()) return NAN;
-    object *value = PyObject_GetItem(PyTuple_GetItem(memos, i), text);
+    object *value = text && !PyErr_Occurred() ? recalled(PyTuple_GetItem(memos, i), text) : NULL;
     if (!value) return NAN;
     double found = PyFloat_AsDouble(value);
     Py_DecRef(value);
