@@ -44,7 +44,7 @@ class Admission:
         self._pace = pace or Pace()
         self._in_turn = False
         self._arrived = self._room = 0
-        self._begun = self._oldest = self._refuses_from = 0.0
+        self._begun = self._received = self._refuses_from = 0.0
         self._refusing_s = 0.0  # what the refusals of a turn take, smoothed
         self._looked: float | None = None  # when the sockets were last looked at, where the loop has been busy since
 
@@ -81,8 +81,8 @@ class Admission:
         return True
 
     def received(self) -> float:
-        """The earliest instant at which what is read now can have arrived: nobody looked since, while others were
-        answered. A caller's time counts from there.
+        """The instant at which what is read now will have arrived: nobody looked at the sockets while others were
+        answered, and on average it came half way through that. A caller's time counts from there.
 
         Returns
         -------
@@ -91,7 +91,7 @@ class Admission:
         """
         if not self._in_turn:
             self._begin_turn()
-        return self._oldest
+        return self._received
 
     def _too_late(self, n: int) -> bool:
         if n <= LEAST_A_TURN:
@@ -102,7 +102,7 @@ class Admission:
     def _begin_turn(self) -> None:
         asyncio.get_running_loop().call_soon(self._end_turn)
         self._begun, self._in_turn = monotonic(), True
-        self._oldest = self._begun if self._looked is None else self._looked
+        self._received = self._begun if self._looked is None else 0.5 * (self._looked + self._begun)
         self._room = self.max_in_flight - self.in_flight
 
     def _end_turn(self) -> None:

@@ -131,7 +131,7 @@ class Batcher:
         now = monotonic()
         after = now + self._pace.expected_s(len(tickets))
         if late := [t for t in tickets if t.deadline <= after]:  # first: for each of them every moment counts
-            _settle(late, lambda requests: [prior_answer(live, r) for r in requests])
+            _settle(late, partial(prior_answers, live))
         if in_time := [t for t in tickets if t.deadline > after]:
             begun = monotonic()
             _settle(in_time, partial(self._predict, live))
@@ -155,17 +155,17 @@ class Batcher:
         return answers
 
 
-def prior_answer(live: Live, request: RawRequest) -> Answer:
-    """What the bundle says of each campaign's cohort, for a request whose time is over."""
+def prior_answers(live: Live, requests: Sequence[RawRequest]) -> list[Answer]:
+    """What the bundle says of each campaign's cohort, for requests whose time is over: together, or whoever is late
+    would cost more than who is in time."""
     prior, fields = live.predictor.prior, live.predictor.prior.levels[0]
-    found = [prior.lookup(*(_category(request, campaign, f) for f in fields)) for campaign in request.campaigns]
-    ltv = np.array([values[1:-1] for values in found])
+    found = [prior.lookup(*(_category(r, c, f) for f in fields)) for r in requests for c in r.campaigns]
     ensemble = live.predictor.ensemble
-    column = np.ascontiguousarray(ltv[:, ensemble.spec.horizons.index(ensemble.spec.multiplier.horizon)])
-    reference = ensemble.references(_advertisers(live, [request]), len(column))
-    multipliers = ensemble.multiplier(column, reference).tolist()
+    place = 1 + ensemble.spec.horizons.index(ensemble.spec.multiplier.horizon)
+    column = np.array([values[place] for values in found])
+    multipliers = ensemble.multiplier(column, ensemble.references(_advertisers(live, requests), len(column))).tolist()
     rows = [[*values, multiplier] for values, multiplier in zip(found, multipliers, strict=True)]
-    return Answer(live.name, rows, degraded=("deadline",))
+    return [Answer(live.name, answer.rows, ("deadline",)) for answer in _split(live, requests, rows)]
 
 
 def _category(request: RawRequest, campaign: Mapping[str, Any], field: str) -> str | None:

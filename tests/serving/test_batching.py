@@ -21,6 +21,7 @@ from app.features.parsing import RawRequest, assemble
 from app.features.spec import HistoryState
 from app.inference.prior import Prior
 from app.serving.batching import MAX_REQUESTS, MAX_ROWS, Answer, Batcher
+from app.serving.pace import Pace
 from app.serving.store import BundleStore, Live
 from tests.serving.observed import LAYOUT, NOW, Recorder, asked, history, soon
 
@@ -232,6 +233,22 @@ def test_late_requests_get_the_prior() -> None:
         assert [row[0] for row in (await abroad).rows] == [0.125]
         assert await in_time == expected(2.0, ["app0"])
         assert recorder.rows == [1]
+
+    asyncio.run(scenario())
+
+
+def test_who_would_be_late_gets_the_prior_until_it_is_tried_again() -> None:
+    """Where flushes are known to take a minute nobody can wait for one; the belief wears off, and models answer."""
+
+    async def scenario() -> None:
+        pace = Pace()
+        for _ in range(300):
+            pace.took(1, 60.0)
+        batcher = Batcher(Store(), Recorder(), pace)
+        told = [await asked(batcher, request(2.0), soon()) for _ in range(60)]
+        assert [answer.degraded for answer in told] == sorted((answer.degraded for answer in told), reverse=True)
+        assert told[0].degraded == ("deadline",)
+        assert told[-1] == expected(2.0, ["app0"])
 
     asyncio.run(scenario())
 
