@@ -107,7 +107,7 @@ def _check_settings() -> Settings:
         return settings
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        name = "PLTV_" + "_".join(str(part) for part in first["loc"]).upper()
+        name = f"PLTV_{first['loc'][0]}".upper()
         _exit(f"{name}: {first['msg'].removeprefix('Value error, ')}")
     except BundleError as error:
         _exit(str(error))
@@ -182,10 +182,7 @@ def _shared_metrics(workers: int) -> Iterator[None]:
     """
     given = os.environ.get(_MULTIPROC)
     if given:
-        directory = Path(given)
-        directory.mkdir(parents=True, exist_ok=True)
-        for old in directory.glob("*.db"):
-            old.unlink()
+        _empty(Path(given))
         yield
     elif workers > 1:
         with tempfile.TemporaryDirectory(prefix="pltv-metrics-", ignore_cleanup_errors=True) as made:
@@ -196,6 +193,17 @@ def _shared_metrics(workers: int) -> Iterator[None]:
                 del os.environ[_MULTIPROC]
     else:
         yield
+
+
+def _empty(directory: Path) -> None:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        for old in directory.glob("*.db"):
+            old.unlink()
+        with tempfile.TemporaryFile(dir=directory):
+            pass
+    except OSError as error:
+        _exit(f"{_MULTIPROC}: {directory}: can not be written ({error.strerror})")
 
 
 def _run(workers: int, sock: socket.socket) -> int:
@@ -219,7 +227,10 @@ def _run(workers: int, sock: socket.socket) -> int:
         supervisor.run()
         return FAILED if supervisor.failed else 0
     server = Server(config)
-    server.run(sockets=[sock])
+    try:
+        server.run(sockets=[sock])
+    except SystemExit as left:  # uvicorn leaves with a code of its own where the start failed
+        return FAILED if left.code else 0
     return 0 if server.started else FAILED
 
 

@@ -116,7 +116,12 @@ class Settings(BaseSettings):
     def _address(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and not _REDIS.match(value.get_secret_value()):
             raise ValueError("expected redis://HOST[:PORT], rediss://HOST[:PORT] or unix://PATH")
-        for name, path in parse_qsl(urlsplit(value.get_secret_value() if value else "").query):
+        try:
+            parts = urlsplit(value.get_secret_value() if value else "")
+            _ = parts.port
+        except ValueError:  # whose text holds what came, which may be a part of a password
+            raise ValueError("expected a port from 0 to 65535 after redis://HOST:") from None
+        for name, path in parse_qsl(parts.query):
             if name in _TLS_FILES and not Path(path).is_file():
                 raise ValueError(f"{name}: expected a file of PEM, received {path}, which is none")
         return value

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from app.__main__ import main
+from app.__main__ import FAILED, main
 from tests.api.served import shop_bundle
 from tests.inference.tiny_bundle import edit_manifest
 
@@ -85,8 +85,13 @@ def test_mistakes_are_one_line(
         assert port in mistake(capsys, "--port", port)
     assert "65535" in mistake(capsys, "--port", "99999")
     assert "--wrong" in mistake(capsys, "--wrong")
-    monkeypatch.setenv("PLTV_DEADLINE_MS", "soon")
-    assert "PLTV_DEADLINE_MS" in mistake(capsys)
+    for name, value in (("PLTV_DEADLINE_MS", "soon"), ("PLTV_TCF_PURPOSES", "all"), ("PLTV_REDIS_URL", "redis://h:p")):
+        with monkeypatch.context() as wrong:
+            wrong.setenv(name, value)
+            assert f"pltv: {name}: " in mistake(capsys)
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path / "file" / "metrics"))
+    assert "PROMETHEUS_MULTIPROC_DIR" in mistake(capsys, "--port", "0")
 
 
 def test_workers_share_a_port_and_their_metrics(sealed: Path) -> None:
@@ -138,7 +143,7 @@ def test_a_bundle_that_can_not_be_loaded_ends_the_start(sealed: Path, tmp_path: 
     (path / "prior.json").write_text("{}")
     edit_manifest(path)
     with running("--bundle", str(path), "--port", str(free_port())) as process:
-        assert process.wait(30) not in (0, 2)
+        assert process.wait(30) == FAILED
         assert process.stderr is not None
         logged = process.stderr.read()
         assert "prior" in logged

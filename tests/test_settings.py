@@ -78,6 +78,14 @@ def test_an_empty_variable_is_an_unset_one(monkeypatch: pytest.MonkeyPatch) -> N
     assert settings.deadline_ms == 8
 
 
+@pytest.mark.parametrize("url", ["redis://h:secret", "redis://h:99999", "redis://[::1"])
+def test_a_port_that_is_none_is_refused(url: str) -> None:
+    """Before anything starts, and without a word of the address, which may hold a password."""
+    with pytest.raises(ValidationError, match="expected a port") as told:
+        Settings(redis_url=SecretStr(url))
+    assert "secret" not in str(told.value)
+
+
 @pytest.mark.parametrize("url", ["localhost:6379", "http://redis", "redis://", "redis:6379"])
 def test_an_address_of_no_redis_is_refused(url: str) -> None:
     """At the start and in one line, not in every worker."""

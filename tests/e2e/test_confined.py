@@ -19,7 +19,9 @@ from tests.support.service_process import serving_process, worker_pids
 
 MIB = 1 << 20
 CALLS = 1000
-# A mount namespace of its own: everything read-only but a file system in memory at $TMPDIR.
+USER = 10001  # the image's
+# A mount namespace of its own: everything read-only but a file system in memory at $TMPDIR. Then a user namespace in
+# which the process is no root, and holds no capability: it still owns this checkout's files, whoever runs the tests.
 CONFINE = """
 set -e
 mount -t tmpfs none "$TMPDIR"
@@ -29,7 +31,7 @@ done
 for place in "$PWD" "$0"; do
   if touch "$place/probe" 2>/dev/null; then rm "$place/probe"; echo "$place can still be written to" >&2; exit 1; fi
 done
-exec "$@"
+exec unshare --user --map-user=10001 --map-group=10001 "$@"
 """
 
 
@@ -38,7 +40,14 @@ def confined(folder: Path) -> list[str]:
     return ["unshare", "--map-root-user", "--mount", "sh", "-c", CONFINE, str(folder)]
 
 
-def test_a_read_only_root_is_enough(shop: Path, tmp_path: Path) -> None:
+def rights(pid: int) -> tuple[int, int]:
+    """A process's user in its own namespace, and its capabilities."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    (line,) = Path(f"/proc/{pid}/uid_map").read_text().splitlines()
+    return int(line.split()[0]), int(status.partition("CapEff:")[2].split()[0], 16)
+
+
+def test_a_user_without_rights_on_a_read_only_root_is_enough(shop: Path, tmp_path: Path) -> None:
     """Two workers start, answer, are scraped, and swap by name; a temporary directory in memory is all they need."""
     first = Path(shutil.copytree(shop, tmp_path / "shop-1"))
     second_bundle(first, tmp_path / "shop-2")
@@ -50,6 +59,8 @@ def test_a_read_only_root_is_enough(shop: Path, tmp_path: Path) -> None:
         pytest.skip(f"this system lets nobody confine a process: {tried.stderr.strip()}")
     with serving_process(first, workers=2, within=within, PLTV_ADMIN_TOKEN=ADMIN_DIGEST, **environment) as service:
         until(lambda: len(worker_pids(service.metrics())) == 2, "both workers serve")
+        pids = {service.process.pid, *worker_pids(service.metrics())}
+        assert {rights(pid) for pid in pids} == {(USER, 0)}
         assert service.predict(bid())["degraded"] == []
         swap(service, "shop-2", workers=2)
         assert service.stop() == 0

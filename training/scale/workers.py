@@ -21,6 +21,10 @@ Shared = TypeVar("Shared")
 
 CONNECT_S = 20
 _dask: Any = dask  # typed in part only
+# distributed gives its loggers a handler that keeps the stderr of its import, and writes tracebacks to it when
+# interpreter and streams are going down. In this form of its configuration it leaves logging to the process.
+_LOGGERS = {"tornado": {"level": "CRITICAL"}, "tornado.application": {"level": "ERROR"}}
+_dask.config.set(logging={"version": 1, "disable_existing_loggers": False, "loggers": _LOGGERS})
 _Callback: Any = Callback
 
 
@@ -164,9 +168,12 @@ def workers(scheduler: str | None, threads: int) -> Iterator[Workers]:
         yield LocalWorkers(threads)
         return
     import distributed
+    import distributed.comm
 
+    comm: Any = distributed.comm
     connect: Any = distributed.Client
     try:
+        comm.get_address_host_port(scheduler)  # a client that was never connected ends in a traceback of its own
         client = connect(scheduler, timeout=CONNECT_S, set_as_default=False)
     except (OSError, ValueError, TypeError) as fault:
         reason = str(fault).splitlines()[0] if str(fault) else type(fault).__name__

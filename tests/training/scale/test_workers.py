@@ -90,7 +90,7 @@ def test_a_scheduler_that_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("training.scale.workers.CONNECT_S", 1)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        for wrong in ("nowhere://x", f"tcp://127.0.0.1:{free.getsockname()[1]}"):
+        for wrong in ("nowhere://x", "nowhere", f"tcp://127.0.0.1:{free.getsockname()[1]}"):
             with pytest.raises(InputError, match=r"^scheduler: expected a Dask scheduler") as fault, workers(wrong, 1):
                 pass
             assert "\n" not in str(fault.value)
