@@ -125,6 +125,8 @@ def _provenance(
             f"{comparison.squared_log_error_with:.5f} against {comparison.squared_log_error_without:.5f} without "
             f"(z = {comparison.squared_log_error_z:+.1f}), its deviance differs by z = {comparison.deviance_z:+.1f}."
         )
+    if assembled.base.others:
+        notes.append(f"The meta-learner reads base learners of other kinds: {', '.join(assembled.base.others)}.")
     return Provenance(
         name=what.name,
         created=datetime.now(UTC).isoformat(timespec="seconds"),

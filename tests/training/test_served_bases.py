@@ -91,6 +91,8 @@ def test_the_bundle_holds_and_proves_every_learner(served: Served) -> None:
     assert [library.library for library in spec.libraries] == ["base.so", "forest.so", "xgboost.so", "meta.so"]
     assert [one.name for one in spec.linear] == ["linear"]
     assert len(spec.linear[0].columns) > 0
+    told = f"base learners of other kinds: forest (6 trees), xgboost (12 trees), linear ({len(spec.linear[0].columns)} "
+    assert told in (served.trained.bundle / "MODEL_CARD.md").read_text()
     for name in ("forest", "xgboost"):
         assert (served.trained.bundle / "models" / f"{name}.trees.json").is_file()
         proof = certificate[f"{name}.so"]

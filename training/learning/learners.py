@@ -96,6 +96,12 @@ class FittedBase:
         """The libraries, those of other kinds last."""
         return (*(one.library for one in self.libraries), *(one.library for one in self.trees))
 
+    @property
+    def others(self) -> tuple[str, ...]:
+        """What only the meta-learner reads, with its size: for the report."""
+        trees = (f"{one.base.name} ({len(one.base.trees.trees)} trees)" for one in self.trees)
+        return (*trees, *(f"{one.linear.name} ({len(one.linear.columns)} features)" for one in self.linear))
+
     def alone(self) -> FittedBase:
         """The stage without what only the meta-learner reads."""
         return replace(self, trees=(), linear=())
