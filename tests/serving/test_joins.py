@@ -148,9 +148,8 @@ def test_a_busy_process_looks_once_more() -> None:
     async def scenario() -> None:
         source = Source(timeout_s=0.01)
         source.open = False
-        future = source.get(b"a", soon())
-        await until(lambda: source.commands, "the command leaves")
         loop = asyncio.get_running_loop()
+        future = source.get(b"a", soon())  # leaves at the end of this turn
         loop.call_soon(lambda: _block(loop, 0.05))
         loop.call_later(0.02, source.release)
         assert await future == b"A"
