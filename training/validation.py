@@ -117,7 +117,10 @@ def _provenance(
     generated: bool,
 ) -> Provenance:
     refunds = sum(part.refunds for part in (parts.train, parts.calibration, parts.validation))
-    notes = [f"Revenues below zero, clipped at 0: {refunds:,}."]
+    notes = [
+        f"Strategy `{config.strategy}`, horizons by `{config.regressors.form}` of `{config.regressors.objective}`.",
+        f"Revenues below zero, clipped at 0: {refunds:,}.",
+    ]
     if (comparison := assembled.comparison) is not None:
         verb = "ships" if assembled.meta is not None else "does not ship"
         notes.append(

@@ -46,7 +46,9 @@ def test_report_model_card_and_metrics_are_in_the_bundle(tiny: Tiny) -> None:
     assert report["order_violations"]["pltv"] == 0
     assert set(report["simulated_states"]) == {"unavailable", "withheld"}
     assert report["stacking"]["squared_log_error_with"] > 0
-    assert "meta-learner ships" in (bundle / "MODEL_CARD.md").read_text()
+    card = (bundle / "MODEL_CARD.md").read_text()
+    assert "meta-learner ships" in card
+    assert "Strategy `two_stage`, horizons by `ratios` of `lognormal`." in card
     assert list((bundle / "plots").glob("*.png"))
     assert set(tiny.trained.manifest.metrics["ltv"]) == {"d1", "d7", "d14"}
 
