@@ -36,7 +36,7 @@ def told() -> dict[str, dict[str, set[str]]]:
     telemetry.answered(0.001, 0.001, 0.001, 0.001)
     telemetry.cache("near", "hit")
     for state in ("present", "new", "unavailable", "withheld"):
-        telemetry.history(state, "none", 1.0)
+        telemetry.histories([(state, "none")], [1.0])
     for reason in ("deadline", "redis"):
         telemetry.degraded(reason)
     telemetry.shed("in_flight")

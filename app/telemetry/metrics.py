@@ -1,4 +1,4 @@
-"""Prometheus metrics and structured logs. Observations enter; `/metrics` text and JSON lines leave.
+"""The service's Prometheus metrics: observations enter, `/metrics` text leaves.
 
 An observation on the hot path is a list append or an addition: `prometheus_client` costs 1–3 µs a call, and a
 request makes some fifteen. `Telemetry.flush` moves what has gathered into the Prometheus objects in bulk; it
@@ -11,9 +11,7 @@ With several workers `PROMETHEUS_MULTIPROC_DIR` names a directory that all share
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
-import sys
 import time
 from collections import Counter as Counts
 from collections import defaultdict
@@ -22,9 +20,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-import orjson
-import structlog
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -36,75 +31,14 @@ from prometheus_client import (
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
+from app.telemetry.catalogue import BUCKETS, COUNTERS, HISTOGRAMS
+from app.telemetry.series import PENDING, Series
+
 FLUSH_S: Final = 0.25
 """Seconds between two flushes: how stale another worker's numbers may be in a scrape."""
 
-_PENDING: Final = 8192  # observations of one series that may wait for a flush
 _STAGES: Final = ("parse", "cache", "encode")  # those that every answer of /predict tells of at once
 _BUNDLE_LABELS: Final = ("name", "created", "declaration", "features")
-_COUNTERS: Final[Mapping[str, tuple[str, str, tuple[str, ...]]]] = {
-    "requests": ("requests", "Answers by route and HTTP status.", ("route", "status")),
-    "shed": ("shed", "Calls refused by admission.", ("reason",)),
-    "degraded": ("degraded", "Answers that lack something.", ("reason",)),
-    "history": ("history", "Histories by state and source.", ("state", "source")),
-    "cache": ("feature_cache", "Look-ups of the history cache.", ("tier", "outcome")),
-    "unseen": ("unseen", "Encoded texts that training never saw.", ("field",)),
-    "corrections": ("order_corrections", "Rows whose horizons were put in order.", ()),
-    "reloads": ("bundle_reloads", "Attempts to swap the bundle.", ("outcome",)),
-}
-_HISTOGRAMS: Final[Mapping[str, tuple[str, str, tuple[str, ...]]]] = {
-    "request": ("request_duration_seconds", "From the body's last byte to the answer's first.", ("route",)),
-    "stage": ("stage_duration_seconds", "One stage of a prediction.", ("stage",)),
-    "rows": ("batch_rows", "Campaigns predicted in one flush.", ()),
-    "slack": ("deadline_slack_seconds", "Time left at the answer; le=0 counts the missed.", ()),
-    "age": ("history_age_seconds", "Request time minus the history's as_of.", ()),
-    "ltv": ("predicted_ltv_dollars", "Predicted revenue of a campaign.", ("horizon",)),
-}
-_MS: Final = 1e-3
-_BUCKETS: Final[Mapping[str, tuple[float, ...]]] = {
-    "request": tuple(ms * _MS for ms in (0.25, 0.5, 0.75, 1, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 25, 50, 100)),
-    "stage": tuple(ms * _MS for ms in (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2, 5, 10, 25, 100)),
-    "slack": tuple(ms * _MS for ms in (0, 0.25, 0.5, 1, 2, 3, 4, 5, 6, 7, 8, 10, 15, 25, 50, 100)),
-    "age": tuple(3600.0 * hours for hours in (0, 1, 6, 24, 3 * 24, 7 * 24, 14 * 24, 30 * 24, 90 * 24)),
-    "rows": (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024),
-    "ltv": (0.0001, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 1000),
-}
-
-
-class Series:
-    """Observations of one histogram child, gathered and then counted into its buckets in bulk.
-
-    `Histogram` has no public call for many values at once; a test holds `flush` against `observe`.
-    """
-
-    __slots__ = ("_bounds", "_child", "_waiting")
-
-    def __init__(self, child: Histogram, bounds: Sequence[float]) -> None:
-        self._child = child
-        self._bounds = np.asarray(bounds, dtype=np.float64)
-        self._waiting: list[float] = []
-
-    def add(self, value: float) -> None:
-        """Observe one value."""
-        self._waiting.append(value)
-        if len(self._waiting) >= _PENDING:
-            self.flush()
-
-    def extend(self, values: Sequence[float]) -> None:
-        """Observe many."""
-        self._waiting += values
-
-    def flush(self) -> None:
-        """Count what waits."""
-        if not self._waiting:
-            return
-        waiting, self._waiting = self._waiting, []
-        values = np.array(waiting, dtype=np.float64)
-        places = np.searchsorted(self._bounds, values, side="left")
-        counts = np.bincount(places, minlength=len(self._bounds) + 1)
-        for place in np.flatnonzero(counts).tolist():
-            self._child._buckets[place].inc(int(counts[place]))
-        self._child._sum.inc(float(values.sum()))
 
 
 class Telemetry:
@@ -122,15 +56,15 @@ class Telemetry:
         self._shared = "PROMETHEUS_MULTIPROC_DIR" in os.environ
         if not self._shared:
             ProcessCollector(registry=self.registry)
-        self._bounds = dict(_BUCKETS)
-        self._bounds["request"] = tuple(sorted({*_BUCKETS["request"], objective_s}))
+        self._bounds = dict(BUCKETS)
+        self._bounds["request"] = tuple(sorted({*BUCKETS["request"], objective_s}))
         self._counters = {
             key: Counter(f"pltv_{name}_total", text, labels, registry=self.registry)
-            for key, (name, text, labels) in _COUNTERS.items()
+            for key, (name, text, labels) in COUNTERS.items()
         }
         self._histograms = {
             key: Histogram(f"pltv_{name}", text, labels, registry=self.registry, buckets=self._bounds[key])
-            for key, (name, text, labels) in _HISTOGRAMS.items()
+            for key, (name, text, labels) in HISTOGRAMS.items()
         }
         self._make_gauges()
         self._counts: defaultdict[tuple[str, tuple[str, ...]], float] = defaultdict(float)
@@ -169,7 +103,7 @@ class Telemetry:
     def answered(self, parse_s: float, cache_s: float, encode_s: float, slack_s: float) -> None:
         """One answer of /predict: time of its own stages, and what was left of its deadline (negative: it was late)."""
         self._answers += (parse_s, cache_s, encode_s, slack_s)
-        if len(self._answers) >= _PENDING:
+        if len(self._answers) >= PENDING:
             self._spread()
 
     def cache(self, tier: str, outcome: str, n: int = 1) -> None:
@@ -206,7 +140,7 @@ class Telemetry:
         """Predicted revenue, rows of one number a horizon. `bundle` has named the horizons."""
         for row in ltv:
             self._predicted += row
-        if len(self._predicted) >= _PENDING:
+        if len(self._predicted) >= PENDING:
             self._spread()
 
     def corrections(self, n: int) -> None:
@@ -320,40 +254,3 @@ def _forget_dead_workers(directory: Path) -> None:
             mark_process_dead(pid, str(directory))  # type: ignore[no-untyped-call]
         except PermissionError:
             continue
-
-
-def configure_logging(level: str) -> None:
-    """Send every log line of the process to stderr as one JSON object.
-
-    Parameters
-    ----------
-    level : str
-        `debug`, `info`, `warning` or `error`.
-    """
-    threshold = logging.getLevelNamesMapping()[level.upper()]
-    shared: list[Any] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-    ]
-    structlog.configure(
-        processors=[*shared, structlog.processors.JSONRenderer(serializer=_json)],
-        wrapper_class=structlog.make_filtering_bound_logger(threshold),
-        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),  # of the moment, not of the start
-        cache_logger_on_first_use=False,
-    )
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.JSONRenderer(serializer=_json),
-            ],
-        )
-    )
-    logging.basicConfig(handlers=[handler], level=threshold, force=True)
-
-
-def _json(event: Any, **_: Any) -> str:
-    return orjson.dumps(event, default=str).decode()
