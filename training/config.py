@@ -12,6 +12,8 @@ from pydantic import Field, ValidationError, model_validator
 
 from app.errors import DeclarationError
 from app.features.spec import Declaration
+from training.data.schema import outcomes
+from training.data.weights import Weighting
 from training.learning.options import (
     BasesConfig,
     BoosterConfig,
@@ -85,6 +87,16 @@ class SamplingConfig(Section):
     heldout_rows: Count | None = 500_000
 
 
+class SampleWeightConfig(Section):
+    """Rows that stand for more or fewer than themselves: `column` of the data, a weight above `clip` counting as that.
+
+    Learners, calibration and the figures of the report honour it (`training.data.weights`).
+    """
+
+    column: str
+    clip: Positive | None = None
+
+
 class MultiplierConfig(Section):
     """clip((ltv / reference)^alpha, lo, hi), with a reference a value of the campaign's column `by`.
 
@@ -135,6 +147,7 @@ class TrainingConfig(Section):
     split: SplitConfig = SplitConfig()
     maturity: MaturityConfig = MaturityConfig()
     sampling: SamplingConfig = SamplingConfig()
+    sample_weight: SampleWeightConfig | None = None
     history_mask: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.15
     folds: Annotated[int, Field(ge=2)] = 5
     seed: Annotated[int, Field(ge=0)] = 7
@@ -177,6 +190,12 @@ class TrainingConfig(Section):
             raise ValueError("strategy direct expects no regressors.resampling, which is of buyers")
         return self
 
+    @property
+    def weighting(self) -> Weighting | None:
+        """The column of weights, where there is one."""
+        found = self.sample_weight
+        return None if found is None else Weighting(found.column, found.clip)
+
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any], declaration: Declaration) -> TrainingConfig:
         """Check a parsed section.
@@ -204,6 +223,10 @@ class TrainingConfig(Section):
             if unknown := [name for name in names if name not in texts]:
                 expected = "a category of the request or campaign"
                 raise DeclarationError(f"training.{key}: expected {expected}, received {unknown[0]!r}")
+        used = {f.name for f in declaration.fields} | outcomes(declaration) | {declaration.row_id}
+        if config.sample_weight is not None and (column := config.sample_weight.column) in used:
+            expected = "a column that is neither feature nor target nor identity"
+            raise DeclarationError(f"training.sample_weight.column: expected {expected}, received {column!r}")
         return config
 
     def sampled(self, **sampling: float | int | None) -> TrainingConfig:

@@ -83,7 +83,7 @@ def train(
     """
     show = stages or Silent()
     # Workers elsewhere may stand in another folder.
-    dataset = Dataset(data if scheduler is None else data.resolve(), declaration)
+    dataset = Dataset(data if scheduler is None else data.resolve(), declaration, config.weighting)
     finished = None if processed is None else Finished(processed.resolve(), *identity(dataset, config))
     with staging(out) as directory:  # first: that nothing can be written there is told before hours are spent
         parts, prepared = prepare(dataset, config, show, finished, scheduler)
@@ -193,7 +193,7 @@ def _learn(
 
     def fit() -> FittedBase:
         return fit_base(
-            Matrix(prepared.X, Runtime(config.seed, config.threads)),
+            Matrix(prepared.X, Runtime(config.seed, config.threads), weight=prepared.labels.weight),
             prepared.labels,
             prepared.fold,
             targets.horizons,
@@ -225,7 +225,9 @@ def _content(
         declaration=declaration,
         plan=prepared.plan,
         spec=assembled.ensemble.spec,
-        prior=fit_prior(assembled.predictions, texts, config.prior.levels, config.prior.prior_rows),
+        prior=fit_prior(
+            assembled.predictions, texts, config.prior.levels, config.prior.prior_rows, calibration.labels.weight
+        ),
         golden=golden_requests(dataset, parts.split.validation[0]),
         seed=config.seed,
         data_window=data_window(parts.split),

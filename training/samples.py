@@ -134,9 +134,7 @@ def join_samples(samples: Sequence[Sample]) -> Sample:
     ----------
     samples : sequence of Sample, length ≥ 1
     """
-    labels = Labels(
-        *(np.concatenate(part) for part in zip(*((s.labels.buyer, s.labels.revenue) for s in samples), strict=True))
-    )
+    labels = Labels.of([s.labels for s in samples])
     row_id = np.concatenate([s.row_id for s in samples])
     return Sample(concatenate([s.columns for s in samples]), row_id, labels, sum(s.refunds for s in samples))
 
@@ -185,7 +183,8 @@ def _labels(declaration: Declaration, batches: Sequence[Batch], now: Floats, as_
     buyer = np.greater(_column(batches, targets.gate), 0.0).astype(np.float64)
     gate_known = known[:, gate_horizon(declaration)]
     clean = np.where(known, np.maximum(revenue, 0.0), np.nan)
-    return Labels(np.where(gate_known, buyer, np.nan), clean), refunds
+    weights = [batch.weight for batch in batches if batch.weight is not None]
+    return Labels(np.where(gate_known, buyer, np.nan), clean, np.concatenate(weights) if weights else None), refunds
 
 
 def _column(batches: Sequence[Batch], name: str) -> Floats:

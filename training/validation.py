@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from app.features.matrix import FeaturePlan
 from app.features.spec import Declaration, HistoryState
 from app.inference.ensemble import Ensemble
 from training.config import TrainingConfig
+from training.data.weights import effective_rows
 from training.evaluation.baselines import Baseline, fit_baselines
 from training.evaluation.model_card import model_card
 from training.evaluation.report import evaluate, write_report
@@ -72,12 +73,15 @@ def judge(
         simulated=score_lost(assembled.ensemble, plan, sample),
     )
     evaluation["split"] = _split_kind(config)
+    if prepared.labels.weight is not None:
+        evaluation["effective_training_rows"] = effective_rows(prepared.labels.weight)
     if assembled.comparison is not None:
         evaluation["stacking"] = assembled.comparison.to_json()
     training_reference(parts.train, plan).save(what.directory)
     examined = Examined(what.directory, X, plan, sample, config.report.replicates, config.seed, config.threads)
     contributions, importance = examine(examined, evaluation)
     context = _provenance(what, parts, assembled, declaration, config, generated=rows.oracle is not None)
+    context = replace(context, notes=(*context.notes, *_about_weights(parts, prepared, config)))
     write_report(
         what.directory,
         evaluation,
@@ -104,6 +108,7 @@ def _baselines(prepared: Prepared, declaration: Declaration, config: TrainingCon
         num_threads=config.threads,
         params={"num_boost_round": config.report.baseline_rounds, "max_bin": MAX_BIN},
         log_horizon=targets.log_mean,
+        sample_weight=labels.weight,
     )
 
 
@@ -147,6 +152,23 @@ def _provenance(
     )
 
 
+def _about_weights(parts: Parts, prepared: Prepared, config: TrainingConfig) -> list[str]:
+    """How many rows of equal weight the weighted rows are worth; nothing where all count the same."""
+    weights = config.sample_weight
+    if weights is None:
+        return []
+    labels = {
+        "training": prepared.labels,
+        "calibration": parts.calibration.labels,
+        "validation": parts.validation.labels,
+    }
+    worth = (
+        f"{part} {effective_rows(o.weight):,.0f} of {len(o):,}" for part, o in labels.items() if o.weight is not None
+    )
+    clip = "" if weights.clip is None else f", clipped at {weights.clip:g}"
+    return [f"Rows count by their `{weights.column}`{clip}; effective rows, (Σw)²/Σw²: {', '.join(worth)}."]
+
+
 def _split_kind(config: TrainingConfig) -> str:
     maturity = config.maturity
     return "backtest" if maturity.as_of is None and not maturity.embargo else "deployable"
@@ -170,7 +192,14 @@ def evaluation_rows(sample: Sample, declaration: Declaration, cohorts: Sequence[
     groups["history_state"] = states[sample.columns.row_state]
     oracle = read_oracle(data, sample.row_id, declaration.targets.horizons)
     buyer = np.nan_to_num(sample.labels.buyer)
-    return EvaluationRows(y=sample.labels.revenue, buyer=buyer, ids=sample.row_id, cohorts=groups, oracle=oracle)
+    return EvaluationRows(
+        y=sample.labels.revenue,
+        buyer=buyer,
+        ids=sample.row_id,
+        cohorts=groups,
+        oracle=oracle,
+        sample_weight=sample.labels.weight,
+    )
 
 
 def read_oracle(data: Path, row_id: NDArray[np.object_], horizons: Sequence[int]) -> Oracle | None:

@@ -211,16 +211,18 @@ def _values_in_order(batches: Sequence[Columns]) -> list[Floats]:
     return [b.values[c[s] : c[s + 1]] for s in range(n_segments) for b, c in zip(batches, cuts, strict=True)]
 
 
-def merge_texts(parts: Sequence[Texts]) -> Texts:
+def merge_texts(parts: Sequence[Texts], codes_as: type[np.signedinteger[Any]] = np.int64) -> Texts:
     """Text blocks one after the other, each column with one dictionary: its entries in the order they first came.
 
     Parameters
     ----------
     parts : sequence of Texts, length ≥ 1
         Of the same columns.
+    codes_as : type
+        Of the codes.
     """
     n_columns = parts[0].codes.shape[1]
-    codes = np.empty((sum(len(p.codes) for p in parts), n_columns), dtype=np.int64)
+    codes: NDArray[Any] = np.empty((sum(len(p.codes) for p in parts), n_columns), dtype=codes_as)
     entries: list[str | None] = []
     starts = [0]
     for column in range(n_columns):

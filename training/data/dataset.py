@@ -24,7 +24,8 @@ from app.features.layout import Layout
 from app.features.spec import Declaration
 from training.data.arrow import numbers
 from training.data.assembly import cells, concatenate, naming, read_columns, whole
-from training.data.schema import check_schema, check_targets, target_columns
+from training.data.schema import check_schema, check_targets, check_weight, target_columns
+from training.data.weights import Weighting, read_weights
 
 __all__ = ["BATCH_ROWS", "Batch", "Dataset", "Partition", "cells", "concatenate"]
 
@@ -65,12 +66,15 @@ class Batch:
         The hour, unix seconds.
     targets : dict of str to ndarray of shape (n,), float64, or None
         Label column → numbers, finite; None where they were not asked for.
+    weight : ndarray of shape (n,), float64, or None
+        Of rows that are asked for with their targets, where the data set is weighted.
     """
 
     columns: Columns
     row_id: NDArray[np.object_]
     now: int
     targets: dict[str, Floats] | None
+    weight: Floats | None = None
 
 
 class Dataset:
@@ -81,6 +85,8 @@ class Dataset:
     path : Path
         Folder that holds the `<partition>=YYYY-MM-DD-HH-MM` folders.
     declaration : Declaration
+    weighting : Weighting, optional
+        The column of weights that comes with the labels.
 
     Attributes
     ----------
@@ -94,9 +100,10 @@ class Dataset:
         One line that names the file or folder and the column, what was expected and what came.
     """
 
-    def __init__(self, path: Path, declaration: Declaration) -> None:
+    def __init__(self, path: Path, declaration: Declaration, weighting: Weighting | None = None) -> None:
         self.path = path
         self.declaration = declaration
+        self.weighting = weighting
         self.layout = Layout(declaration)
         self._checked: set[tuple[pa.Schema, bool]] = set()
         self.partitions = tuple(sorted(self._partitions(), key=lambda p: p.now))
@@ -167,6 +174,8 @@ class Dataset:
         bare = schema.remove_metadata()
         if (bare, targets) not in self._checked:
             (check_targets if targets else check_schema)(bare, self.declaration)
+            if targets and self.weighting is not None:
+                check_weight(bare, self.weighting.column)
             self._checked.add((bare, targets))
 
     def record_batches(self, path: Path, *, targets: bool, batch_rows: int = BATCH_ROWS) -> Iterator[pa.RecordBatch]:
@@ -183,6 +192,7 @@ class Dataset:
             if targets:
                 self._check_schema(plain.schema_arrow, targets=True)
                 names += target_columns(self.declaration)
+                names += [] if self.weighting is None else [self.weighting.column]
             dictionaries = _text_paths(plain.schema, self.declaration.row_id)
             footer = plain.metadata
         with pq.ParquetFile(path, metadata=footer, read_dictionary=dictionaries) as file:
@@ -199,7 +209,14 @@ class Dataset:
         if batch.column(row_id).null_count:
             raise DataError(f"{row_id}: expected a text in every row, received null")
         labels = {name: _label(batch, name) for name in target_columns(self.declaration)} if targets else None
-        return Batch(read_columns(batch, self.layout, now), identities, now, labels)
+        columns = read_columns(batch, self.layout, now)
+        return Batch(columns, identities, now, labels, self._weight(batch) if targets else None)
+
+    def _weight(self, batch: pa.RecordBatch) -> Floats | None:
+        if self.weighting is None:
+            return None
+        with naming(self.weighting.column):
+            return read_weights(whole(batch, self.weighting.column), self.weighting)
 
 
 def _label(batch: pa.RecordBatch, name: str) -> Floats:

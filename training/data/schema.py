@@ -44,6 +44,11 @@ def check_targets(schema: pa.Schema, declaration: Declaration) -> None:
         _need(schema, name, "a target, numbers", partial(is_number, temporal=False))
 
 
+def check_weight(schema: pa.Schema, name: str) -> None:
+    """The same for the column of weights, where there is to be one."""
+    _need(schema, name, "weights, numbers", partial(is_number, temporal=False))
+
+
 def _need(schema: pa.Schema, name: str, expected: str, fits: Callable[[pa.DataType], bool]) -> None:
     places = schema.get_all_field_indices(name)
     if len(places) != 1:

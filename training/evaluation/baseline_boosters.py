@@ -30,7 +30,9 @@ class Trainer:
     several threads would grow together, and none of them waits for the others after every leaf.
     """
 
-    def __init__(self, X: Floats, seed: int, num_threads: int, params: Mapping[str, Any]) -> None:
+    def __init__(
+        self, X: Floats, seed: int, num_threads: int, params: Mapping[str, Any], weight: Floats | None = None
+    ) -> None:
         merged = {**DEFAULTS, **params}
         self._rounds = int(merged.pop("num_boost_round"))
         self._params = {
@@ -42,9 +44,14 @@ class Trainer:
             "verbosity": -1,
         }
         self.X = X
+        self._weight = None if weight is None else weight / weight.mean()
         binning = {**self._params, "num_threads": num_threads}
         self._data = lgb.Dataset(X, params=binning, free_raw_data=False).construct()
         self._binned = Lock()
+
+    def counts(self, rows: NDArray[np.bool_]) -> Floats:
+        """What each of some rows stands for."""
+        return np.ones(int(rows.sum())) if self._weight is None else self._weight[rows]
 
     def fit(self, objective: Mapping[str, Any], label: Floats, rows: NDArray[np.bool_]) -> lgb.Booster:
         """A booster of `objective` on the rows of X where `rows` (n,) holds."""
@@ -54,6 +61,8 @@ class Trainer:
             # Constructed before it is labelled: construction copies the parent's labels over any set earlier.
             data = self._data.subset(chosen.tolist(), params=params).construct()
         data.set_label(label[chosen])
+        if self._weight is not None:
+            data.set_weight(self._weight[chosen])
         return lgb.train(params, data, num_boost_round=self._rounds)
 
 

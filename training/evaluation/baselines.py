@@ -168,7 +168,8 @@ def _fit_log(trainer: Trainer, y: Floats) -> tuple[lgb.Booster, float]:
     known = np.isfinite(y)
     z = np.log1p(np.where(known, y, 0.0))
     booster = trainer.fit(L2, z, known)
-    return booster, float(np.mean(np.exp(z[known] - predict_rows(booster, trainer.X[known], 1))))
+    factors = np.exp(z[known] - predict_rows(booster, trainer.X[known], 1))
+    return booster, float(np.average(factors, weights=trainer.counts(known)))
 
 
 def _fit_payers(trainer: Trainer, y: Floats) -> lgb.Booster:
@@ -190,9 +191,12 @@ def _fit_lognormal(trainer: Trainer, y: Floats, half: NDArray[np.int64]) -> tupl
     return mu, trainer.fit(GAMMA, np.maximum(square, _LEAST_SQUARE), paying)
 
 
-def _constant(gate: Floats, labels: Sequence[Floats], log_label: Floats) -> Constant:
-    means = np.array([np.nanmean(label) for label in labels])
-    return Constant(float(np.nanmean(gate)), means, float(np.expm1(np.nanmean(np.log1p(log_label)))))
+def _constant(trainer: Trainer, gate: Floats, labels: Sequence[Floats], log_label: Floats) -> Constant:
+    def mean(values: Floats) -> float:
+        known = np.isfinite(values)
+        return float(np.average(values[known], weights=trainer.counts(known)))
+
+    return Constant(mean(gate), np.array([mean(label) for label in labels]), float(np.expm1(mean(np.log1p(log_label)))))
 
 
 def fit_baselines(
@@ -205,6 +209,7 @@ def fit_baselines(
     num_threads: int,
     params: Mapping[str, Any] | None = None,
     log_horizon: int = 7,
+    sample_weight: Floats | None = None,
 ) -> list[Baseline]:
     """Fit the five baselines.
 
@@ -223,6 +228,8 @@ def fit_baselines(
         LightGBM parameters (and `num_boost_round`) over `DEFAULTS`.
     log_horizon : int
         The horizon that `log_mean` speaks of.
+    sample_weight : ndarray of shape (n,), optional
+        How many rows each stands for.
 
     Returns
     -------
@@ -239,7 +246,7 @@ def fit_baselines(
     known_gate, buys = np.isfinite(gate), np.nan_to_num(gate) > 0.0
     log_label = labels[column]
     half = np.random.default_rng(seed).integers(0, 2, size=(len(X),), dtype=np.int64)
-    trainer = Trainer(X, seed, num_threads, params or {})
+    trainer = Trainer(X, seed, num_threads, params or {}, sample_weight)
     with ThreadPoolExecutor(num_threads) as pool:
 
         def each(fit: Callable[[Floats], _Fit]) -> list[Future[_Fit]]:
@@ -255,7 +262,7 @@ def fit_baselines(
         lognormals = each(lambda label: _fit_lognormal(trainer, label, half))
     smeared, sizes = _results(logs), _results(lognormals)
     return [
-        _constant(gate, labels, log_label),
+        _constant(trainer, gate, labels, log_label),
         Tweedie(_results(means), column),
         LogLeastSquares([one for one, _ in smeared], np.array([s for _, s in smeared]), column),
         TwoStage(classifier.result(), _results(conditional), log_booster.result()),

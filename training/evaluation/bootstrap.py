@@ -67,7 +67,7 @@ def poisson_weights(n_rows: int, replicates: int, seed: int) -> Weights:
     return weights
 
 
-def estimate(statistic: Statistic, weights: Weights) -> dict[str, Estimate]:
+def estimate(statistic: Statistic, weights: Weights, sample_weight: Floats | None = None) -> dict[str, Estimate]:
     """Value and replicates of every figure that `statistic` names.
 
     Parameters
@@ -75,11 +75,14 @@ def estimate(statistic: Statistic, weights: Weights) -> dict[str, Estimate]:
     statistic : callable
         From float64 row weights of shape (n,) to named figures; always the same names.
     weights : ndarray of shape (n_replicates, n), uint8
+    sample_weight : ndarray of shape (n,), optional
+        How many rows each stands for; a replicate draws it that often as a whole.
     """
+    own = np.ones(weights.shape[1]) if sample_weight is None else sample_weight
     # Dot products of this size end before a second BLAS thread has woken up.
     with threadpool_limits(1, user_api="blas"):
-        values = statistic(np.ones(weights.shape[1]))
-        replicates = [statistic(row.astype(np.float64)) for row in weights]
+        values = statistic(own)
+        replicates = [statistic(row * own) for row in weights]
     return {
         name: Estimate(value, np.array([one[name] for one in replicates], dtype=np.float64))
         for name, value in values.items()

@@ -134,7 +134,9 @@ def ece(outcome: Floats, p: Floats, bins: int = RELIABILITY_BINS, sample_weight:
     return ece_at(gaps.astype(np.float64), total)
 
 
-def reliability_bins(buyer: Floats, p: Floats, bins: int = RELIABILITY_BINS) -> list[dict[str, float]]:
+def reliability_bins(
+    buyer: Floats, p: Floats, bins: int = RELIABILITY_BINS, sample_weight: Floats | None = None
+) -> list[dict[str, float]]:
     """Rows, mean prediction and share of buyers in each bin of equal mass, lowest probability first.
 
     Returns
@@ -142,10 +144,15 @@ def reliability_bins(buyer: Floats, p: Floats, bins: int = RELIABILITY_BINS) -> 
     list of {"rows", "p", "rate"}
         Bins that ties left empty are absent.
     """
-    weights = np.ones(p.shape[0])
-    code = bins - 1 - equal_mass_bins(TieGroups(p).positions(weights), float(p.shape[0]), bins)
-    rows, p_sum, buyers = (np.bincount(code, v, minlength=bins) for v in (weights, p, buyer))
+    weights = row_weights(p, sample_weight)
+    code = bins - 1 - equal_mass_bins(TieGroups(p).positions(weights), float(weights.sum()), bins)
+    mass, p_sum, buyers = (np.bincount(code, weights * v, minlength=bins) for v in (np.ones_like(p), p, buyer))
+    rows = np.bincount(code, minlength=bins)
     return [
-        {"rows": int(rows[b]), "p": float(p_sum[b] / rows[b]), "rate": float(buyers[b] / rows[b])}
+        {
+            "rows": int(rows[b]),
+            "p": ratio(float(p_sum[b]), float(mass[b])),
+            "rate": ratio(float(buyers[b]), float(mass[b])),
+        }
         for b in np.flatnonzero(rows)
     ]

@@ -41,13 +41,19 @@ def top_levels(labels: NDArray[np.str_], top: int) -> tuple[NDArray[np.int64], l
 
 
 def _group_bias(
-    codes: NDArray[np.int64], groups: int, y_hat: Floats, target: Floats, weights: Weights
+    codes: NDArray[np.int64],
+    groups: int,
+    y_hat: Floats,
+    target: Floats,
+    weights: Weights,
+    sample_weight: Floats | None,
 ) -> list[Estimate]:
     known = np.isfinite(target)
     columns = np.column_stack([y_hat, target])
     if known.all():
-        return GroupSums(codes, groups, columns, weights).ratios(0, 1)
-    return GroupSums(codes[known], groups, columns[known], weights[:, known]).ratios(0, 1)
+        return GroupSums(codes, groups, columns, weights, sample_weight).ratios(0, 1)
+    own = None if sample_weight is None else sample_weight[known]
+    return GroupSums(codes[known], groups, columns[known], weights[:, known], own).ratios(0, 1)
 
 
 def bias_by(
@@ -57,6 +63,7 @@ def bias_by(
     horizons: Sequence[int],
     weights: Weights,
     top: int,
+    sample_weight: Floats | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Σŷ/Σtarget of each label and horizon.
 
@@ -69,6 +76,8 @@ def bias_by(
     weights : ndarray of shape (n_replicates, n), uint8
     top : int
         Labels kept by name, most rows first; the others are one group.
+    sample_weight : ndarray of shape (n,), optional
+        How many rows each stands for.
 
     Returns
     -------
@@ -79,7 +88,7 @@ def bias_by(
     counts = np.bincount(codes, minlength=len(names))
     table: dict[str, dict[str, Any]] = {name: {"rows": int(counts[g])} for g, name in enumerate(names)}
     for column, horizon in enumerate(horizons):
-        found = _group_bias(codes, len(names), scored.ltv[:, column], targets[:, column], weights)
+        found = _group_bias(codes, len(names), scored.ltv[:, column], targets[:, column], weights, sample_weight)
         for name, one in zip(names, found, strict=True):
             table[name][f"d{horizon}"] = one.to_json()
     return table
@@ -120,7 +129,8 @@ def errors_by(
     ]
     if scored.p_buyer is not None:
         columns.append(log_losses(rows.buyer[known], scored.p_buyer[known]))
-    sums = GroupSums(codes, len(names), np.column_stack(columns), weights if known.all() else weights[:, known])
+    seen = weights if known.all() else weights[:, known]
+    sums = GroupSums(codes, len(names), np.column_stack(columns), seen, rows.weight_of(known))
     counts = np.bincount(codes, minlength=len(names))
     buyers = np.bincount(codes, rows.buyer[known], minlength=len(names))
     figures = {

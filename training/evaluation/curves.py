@@ -14,15 +14,16 @@ from training.evaluation.bootstrap import Estimate, Weights
 from training.evaluation.classification import RELIABILITY_BINS, equal_mass_bins, reliability_bins
 from training.evaluation.groups import GroupSums
 from training.evaluation.metrics import DECILES, lift_table
-from training.evaluation.ranking import Floats, TieGroups, lorenz
+from training.evaluation.ranking import Floats, TieGroups, lorenz, row_weights
 
 KNOTS = 100
 """Knots that a drawn curve is thinned to."""
 
 
-def _bins(score: Floats, bins: int) -> NDArray[np.int64]:
+def _bins(score: Floats, bins: int, sample_weight: Floats | None) -> NDArray[np.int64]:
     """Bin of each row, the highest scores first, numbered without the bins that ties left empty."""
-    code = equal_mass_bins(TieGroups(score).positions(np.ones(score.shape[0])), float(score.shape[0]), bins)
+    weights = row_weights(score, sample_weight)
+    code = equal_mass_bins(TieGroups(score).positions(weights), float(weights.sum()), bins)
     return np.unique(code, return_inverse=True)[1].astype(np.int64)
 
 
@@ -31,21 +32,28 @@ def _bounds(name: str, one: Estimate) -> dict[str, float | None]:
     return {f"{name}_low": found["low"], f"{name}_high": found["high"]}
 
 
-def reliability(buyer: Floats, p: Floats, weights: Weights) -> list[dict[str, Any]]:
+def reliability(
+    buyer: Floats, p: Floats, weights: Weights, sample_weight: Floats | None = None
+) -> list[dict[str, Any]]:
     """`reliability_bins` with the interval of each share of buyers, lowest probability first.
 
     Parameters
     ----------
     buyer, p : ndarrays of shape (n,)
     weights : ndarray of shape (n_replicates, n), uint8
+    sample_weight : ndarray of shape (n,), optional
+        How many rows each stands for.
     """
-    bins = reliability_bins(buyer, p)
-    sums = GroupSums(_bins(p, RELIABILITY_BINS), len(bins), np.column_stack([np.ones_like(p), buyer]), weights)
+    bins = reliability_bins(buyer, p, sample_weight=sample_weight)
+    code, columns = _bins(p, RELIABILITY_BINS, sample_weight), np.column_stack([np.ones_like(p), buyer])
+    sums = GroupSums(code, len(bins), columns, weights, sample_weight)
     rates = sums.ratios(1, 0)[::-1]
     return [{**found, **_bounds("rate", rate)} for found, rate in zip(bins, rates, strict=True)]
 
 
-def lift(y: Floats, y_hat: Floats, expected: Floats | None, weights: Weights) -> list[dict[str, Any]]:
+def lift(
+    y: Floats, y_hat: Floats, expected: Floats | None, weights: Weights, sample_weight: Floats | None = None
+) -> list[dict[str, Any]]:
     """`lift_table` with the intervals of realised mean and lift, and the oracle's mean where it is known.
 
     Parameters
@@ -54,10 +62,13 @@ def lift(y: Floats, y_hat: Floats, expected: Floats | None, weights: Weights) ->
     expected : ndarray of shape (n,) or None
         The oracle's E[y | x].
     weights : ndarray of shape (n_replicates, n), uint8
+    sample_weight : ndarray of shape (n,), optional
+        How many rows each stands for.
     """
-    table = lift_table(y, y_hat)
+    table = lift_table(y, y_hat, sample_weight=sample_weight)
     columns = [np.ones_like(y), y] if expected is None else [np.ones_like(y), y, expected]
-    sums = GroupSums(_bins(y_hat, DECILES), len(table), np.column_stack(columns), weights)
+    code = _bins(y_hat, DECILES, sample_weight)
+    sums = GroupSums(code, len(table), np.column_stack(columns), weights, sample_weight)
     everyone = sums.replicates.sum(axis=1)
     mean = np.divide(everyone[:, 1], everyone[:, 0])
     found: list[dict[str, Any]] = []
@@ -71,15 +82,15 @@ def lift(y: Floats, y_hat: Floats, expected: Floats | None, weights: Weights) ->
     return found
 
 
-def lorenz_curve(values: Floats) -> dict[str, list[float]]:
+def lorenz_curve(values: Floats, sample_weight: Floats | None = None) -> dict[str, list[float]]:
     """The Lorenz curve of some amounts in their own order, richest first: `rows` and `share`, thinned."""
-    return _thinned(*lorenz(TieGroups(values), np.ones(values.shape[0])))
+    return _thinned(*lorenz(TieGroups(values), row_weights(values, sample_weight)))
 
 
-def gains(y: Floats, y_hat: Floats) -> dict[str, list[float]]:
+def gains(y: Floats, y_hat: Floats, sample_weight: Floats | None = None) -> dict[str, list[float]]:
     """Share of `y` within the best-scored share of rows: what Gini is the area of; thinned."""
-    groups = TieGroups(y_hat)
-    rows, amount = np.cumsum(groups.sums(np.ones(y.shape[0]))), np.cumsum(groups.sums(y))
+    groups, weights = TieGroups(y_hat), row_weights(y, sample_weight)
+    rows, amount = np.cumsum(groups.sums(weights)), np.cumsum(groups.sums(weights * y))
     return _thinned(np.append(0.0, rows / rows[-1]), np.append(0.0, amount / (amount[-1] or 1.0)))
 
 

@@ -26,6 +26,8 @@ class GroupSums:
     groups : int
     columns : ndarray of shape (n, n_columns), float64
     weights : ndarray of shape (n_replicates, n), uint8
+    sample_weight : ndarray of shape (n,), optional
+        How many rows each stands for.
 
     Attributes
     ----------
@@ -33,7 +35,15 @@ class GroupSums:
     replicates : ndarray of shape (n_replicates, groups, n_columns)
     """
 
-    def __init__(self, codes: NDArray[np.int64], groups: int, columns: Floats, weights: Weights) -> None:
+    def __init__(
+        self,
+        codes: NDArray[np.int64],
+        groups: int,
+        columns: Floats,
+        weights: Weights,
+        sample_weight: Floats | None = None,
+    ) -> None:
+        columns = columns if sample_weight is None else columns * sample_weight[:, None]
         order = np.argsort(codes, kind="stable")
         ends = np.cumsum(np.bincount(codes, minlength=groups))
         self.value: Floats = np.zeros((groups, columns.shape[1]))

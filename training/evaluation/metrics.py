@@ -169,7 +169,9 @@ def order_violations(ltv: Floats) -> int:
     return int(np.count_nonzero((np.diff(ltv, axis=1) < 0.0).any(axis=1)))
 
 
-def lift_table(y: Floats, y_hat: Floats, bins: int = DECILES) -> list[dict[str, float]]:
+def lift_table(
+    y: Floats, y_hat: Floats, bins: int = DECILES, sample_weight: Floats | None = None
+) -> list[dict[str, float]]:
     """Rows in bins of equal mass by ŷ, the highest first.
 
     Returns
@@ -179,17 +181,18 @@ def lift_table(y: Floats, y_hat: Floats, bins: int = DECILES) -> list[dict[str, 
         `cumulative_share` the share of all revenue in this bin and those above. Bins left empty by ties are
         absent.
     """
-    weights = np.ones(y.shape[0])
-    code = equal_mass_bins(TieGroups(y_hat).positions(weights), float(y.shape[0]), bins)
-    rows, predicted, realised = (np.bincount(code, v, minlength=bins) for v in (weights, y_hat, y))
-    total, share = float(y.sum()), np.cumsum(realised)
+    weights = row_weights(y, sample_weight)
+    code = equal_mass_bins(TieGroups(y_hat).positions(weights), float(weights.sum()), bins)
+    mass, predicted, realised = (np.bincount(code, weights * v, minlength=bins) for v in (np.ones_like(y), y_hat, y))
+    rows = np.bincount(code, minlength=bins)
+    total, share = float(realised.sum()), np.cumsum(realised)
     return [
         {
             "bin": int(b) + 1,
             "rows": int(rows[b]),
-            "predicted": float(predicted[b] / rows[b]),
-            "realised": float(realised[b] / rows[b]),
-            "lift": ratio(float(realised[b] / rows[b]), total / y.shape[0]),
+            "predicted": ratio(float(predicted[b]), float(mass[b])),
+            "realised": ratio(float(realised[b]), float(mass[b])),
+            "lift": ratio(ratio(float(realised[b]), float(mass[b])), total / float(weights.sum())),
             "cumulative_share": ratio(float(share[b]), total),
         }
         for b in np.flatnonzero(rows)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from app.errors import DataError
+from training.data.weights import effective_rows
 from training.evaluation import curves, pictures
 from training.evaluation.bootstrap import LEVEL, Estimate, Weights, poisson_weights
 from training.evaluation.cohorts import bias_by, bias_targets, errors_by, worst_rows
@@ -57,12 +58,13 @@ def _curves(
         y: Floats = rows.y[known, column]
         expected = None if rows.oracle is None else rows.oracle.ltv[known, column]
         day, y_hat = f"d{horizon}", ours.ltv[known, column]
-        lift[day] = curves.lift(y, y_hat, expected, weights if known.all() else weights[:, known])
+        own = rows.weight_of(known)
+        lift[day] = curves.lift(y, y_hat, expected, weights if known.all() else weights[:, known], own)
         truth = y if expected is None else expected
-        gains[day] = {one.name: curves.gains(truth, one.ltv[known, column]) for one in scored}
-        lorenz[day] = {"realised": curves.lorenz_curve(y), ours.name: curves.lorenz_curve(y_hat)}
+        gains[day] = {one.name: curves.gains(truth, one.ltv[known, column], own) for one in scored}
+        lorenz[day] = {"realised": curves.lorenz_curve(y, own), ours.name: curves.lorenz_curve(y_hat, own)}
         if expected is not None:
-            lorenz[day]["oracle E[y | x]"] = curves.lorenz_curve(expected)
+            lorenz[day]["oracle E[y | x]"] = curves.lorenz_curve(expected, own)
     return {"lift": lift, "gains": gains, "lorenz": lorenz}
 
 
@@ -126,16 +128,18 @@ def evaluate(
     ours, targets = everyone[0], bias_targets(rows)
     everything = np.full(rows.n, "all")
     states = {
-        state: bias_by(everything, one, targets, horizons, weights, 1)["all"]
+        state: bias_by(everything, one, targets, horizons, weights, 1, rows.sample_weight)["all"]
         for state, one in (simulated or {}).items()
     }
     by_cohort = {
-        cohort: bias_by(labels, ours, targets, horizons, weights, top) for cohort, labels in rows.cohorts.items()
+        cohort: bias_by(labels, ours, targets, horizons, weights, top, rows.sample_weight)
+        for cohort, labels in rows.cohorts.items()
     }
     baselines = [one.name for one in everyone[1:] if one.name != ORACLE]
     found = {
         "rows": rows.n,
         "buyers": int(rows.buyer.sum()),
+        "effective_rows": float(rows.n) if rows.sample_weight is None else effective_rows(rows.sample_weight),
         "mature_rows": {f"d{h}": int(np.isfinite(rows.y[:, c]).sum()) for c, h in enumerate(horizons)},
         "horizons": list(horizons),
         "log_horizon": log_horizon,
@@ -150,7 +154,7 @@ def evaluate(
         "bias_by": by_cohort,
         "simulated_states": states,
         "reliability": {
-            one.name: curves.reliability(rows.buyer.astype(np.float64), one.p_buyer, weights)
+            one.name: curves.reliability(rows.buyer.astype(np.float64), one.p_buyer, weights, rows.sample_weight)
             for one in everyone
             if one.p_buyer is not None
         },

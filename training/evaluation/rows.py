@@ -39,6 +39,8 @@ class EvaluationRows:
         Groups to look at bias in, `history_state` among them.
     oracle : Oracle or None
         Known for generated rows only.
+    sample_weight : ndarray of shape (n,), float64, or None
+        How many rows each stands for, ≥ 0; None where each stands for itself.
     """
 
     y: Floats
@@ -46,6 +48,11 @@ class EvaluationRows:
     ids: NDArray[Any]
     cohorts: Mapping[str, NDArray[np.str_]] = field(default_factory=dict)
     oracle: Oracle | None = None
+    sample_weight: Floats | None = None
+
+    def weight_of(self, known: NDArray[np.bool_]) -> Floats | None:
+        """Sample weights of some rows."""
+        return None if self.sample_weight is None else self.sample_weight[known]
 
     @property
     def n(self) -> int:

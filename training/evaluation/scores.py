@@ -31,21 +31,21 @@ class Scores:
         if scored.p_buyer is not None:
             expected = None if oracle is None else oracle.p_buyer
             card = ClassifierCard(rows.buyer.astype(np.float64), scored.p_buyer, expected)
-            self.classifier[scored.name] = estimate(card, self._weights)
+            self.classifier[scored.name] = estimate(card, self._weights, rows.sample_weight)
         self.amounts[scored.name] = {
             f"d{horizon}": self._amounts(scored, column) for column, horizon in enumerate(self._horizons)
         }
         if scored.log_mean is not None:
             known = np.isfinite(rows.y[:, self._log_column])
             log_card = LogCard(rows.y[known, self._log_column], scored.log_mean[known])
-            self.log_mean[scored.name] = estimate(log_card, self._weights_of(known))
+            self.log_mean[scored.name] = estimate(log_card, self._weights_of(known), rows.weight_of(known))
 
     def _amounts(self, scored: Scored, column: int) -> Estimates:
         rows, oracle = self._rows, self._rows.oracle
         known = np.isfinite(rows.y[:, column])
         expected = None if oracle is None else oracle.ltv[known, column]
         card = AmountCard(rows.y[known, column], scored.ltv[known, column], expected)
-        return estimate(card, self._weights_of(known))
+        return estimate(card, self._weights_of(known), rows.weight_of(known))
 
     def _weights_of(self, known: NDArray[np.bool_]) -> Weights:
         return self._weights if known.all() else self._weights[:, known]

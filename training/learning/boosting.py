@@ -20,6 +20,9 @@ MAX_BIN = 63
 """Bins a feature: as good as 255 on this kind of data, with histograms that stay in the processor's cache."""
 
 
+LEAST_WEIGHT = 1e-300
+"""Below it, a mean weight is none."""
+
 BLOCK_ROWS = 65_536
 """Rows of X that are scored at a time; of 250 features they are 130 MB."""
 
@@ -42,11 +45,19 @@ class Matrix:
     runtime : Runtime
     rising : sequence of int
         Columns in which no model over the matrix may fall.
+    weight : ndarray of shape (n,), optional
+        How many rows each stands for, ≥ 0, for every model over the matrix; 1 unless given.
+
+    Attributes
+    ----------
+    weight : ndarray of shape (n,) or None
+        With a mean of 1, so that a leaf's least curvature and `l2` mean the same whatever the unit.
     """
 
-    def __init__(self, X: Floats, runtime: Runtime, rising: Sequence[int] = ()) -> None:
+    def __init__(self, X: Floats, runtime: Runtime, rising: Sequence[int] = (), weight: Floats | None = None) -> None:
         self.X = X
         self.runtime = runtime
+        self.weight = None if weight is None else weight / max(float(weight.mean()), LEAST_WEIGHT)
         self._common: dict[str, Any] = {
             "seed": runtime.seed,
             "num_threads": runtime.threads,
@@ -84,9 +95,9 @@ class Matrix:
         init_score : ndarray of shape (n,), optional
             Raw scores to start from; not part of the booster.
         weight : ndarray of shape (n,), optional
-            Positive.
+            How the rows of this fit count, times what each stands for.
         """
-        chosen = np.flatnonzero(rows)
+        chosen, weight = np.flatnonzero(rows), self.weighed(weight)
         params = {**self._common, **_parameters(config), **objective}
         data = self._data.subset(chosen.tolist(), params=params).construct()
         data.set_label(label[chosen])
@@ -96,8 +107,20 @@ class Matrix:
             data.set_weight(weight[chosen])
         return lgb.train(params, data, num_boost_round=config.rounds)
 
+    def weighed(self, weight: Floats | None = None) -> Floats | None:
+        """The product of a fit's own weights and what each row stands for, shape (n,); None where neither is given."""
+        if self.weight is None or weight is None:
+            return self.weight if weight is None else weight
+        return np.asarray(weight * self.weight)
+
+    def counts(self, rows: Mask) -> Floats:
+        """What each of some rows stands for, 1 unless the matrix is weighted: for means and sums beside a fit."""
+        return np.ones(int(rows.sum())) if self.weight is None else self.weight[rows]
+
     def begin(self, rows: Mask, config: BoosterConfig, *, init_score: float | Floats) -> lgb.Booster:
         """Return a booster without trees, whose `update` is given gradients and curvatures of the rows that hold.
+
+        LightGBM leaves weights to whoever computes those: `weighed`.
 
         Parameters
         ----------
@@ -134,7 +157,8 @@ class Matrix:
         """
         chosen = np.flatnonzero(rows)
         params = {**self._common, **_parameters(config), **objective}
-        data = lgb.Dataset(self.X[chosen], label=label[chosen], weight=weight[chosen], params=params)
+        both = weight if self.weight is None else weight * self.weight
+        data = lgb.Dataset(self.X[chosen], label=label[chosen], weight=both[chosen], params=params)
         return lgb.train(params, data, num_boost_round=config.rounds, init_model=booster)
 
     def scores(self, booster: lgb.Booster, rows: Mask | None = None) -> Floats:

@@ -34,7 +34,7 @@ class Bins:
     ratio: Floats
 
 
-def fit_probability(p: Floats, buyer: Floats, config: CalibrationConfig) -> Curve:
+def fit_probability(p: Floats, buyer: Floats, config: CalibrationConfig, weight: Floats | None = None) -> Curve:
     """Fit probability → calibrated probability, rising from (0, 0).
 
     Parameters
@@ -43,16 +43,19 @@ def fit_probability(p: Floats, buyer: Floats, config: CalibrationConfig) -> Curv
     buyer : ndarray of shape (n,)
         0 or 1; NaN is left out.
     config : CalibrationConfig
+    weight : ndarray of shape (n,), optional
+        How many rows each stands for.
     """
     known = np.isfinite(buyer)
-    bins = binned_ratio(p[known], p[known], buyer[known], buyer[known] > 0, config)
+    w = _counts(known, weight)
+    bins = binned_ratio(p[known], w * p[known], w * buyer[known], buyer[known] > 0, config)
     end = max(1.0, float(bins.score[-1]) + 1e-9)
     x = np.concatenate([[0.0], bins.score, [end]])
     y = np.concatenate([[0.0], bins.score * bins.ratio, [end * bins.ratio[-1]]])
     return _rising(x, np.minimum(y, 1.0))
 
 
-def fit_log_mean(z: Floats, target: Floats, config: CalibrationConfig) -> Curve:
+def fit_log_mean(z: Floats, target: Floats, config: CalibrationConfig, weight: Floats | None = None) -> Curve:
     """Fit E[log1p y] → calibrated E[log1p y], rising from (0, 0).
 
     Parameters
@@ -61,9 +64,12 @@ def fit_log_mean(z: Floats, target: Floats, config: CalibrationConfig) -> Curve:
     target : ndarray of shape (n,)
         log1p of realised revenue; NaN is left out.
     config : CalibrationConfig
+    weight : ndarray of shape (n,), optional
+        How many rows each stands for.
     """
     known = np.isfinite(target)
-    bins = binned_ratio(z[known], z[known], target[known], target[known] > 0, config)
+    w = _counts(known, weight)
+    bins = binned_ratio(z[known], w * z[known], w * target[known], target[known] > 0, config)
     end = max(float(z.max()), float(bins.score[-1])) + 1.0
     x = np.concatenate([[0.0], bins.score, [end]])
     return _rising(x, np.concatenate([[0.0], bins.score * bins.ratio, [end * bins.ratio[-1]]]))
@@ -80,7 +86,7 @@ def fit_ltv(ltv: Floats, target: Floats, payer: Mask, config: CalibrationConfig,
     payer : ndarray of shape (n,), bool
     config : CalibrationConfig
     weight : ndarray of shape (n,), optional
-        What a row counts in the sums, > 0.
+        What a row counts in the sums, ≥ 0.
 
     Notes
     -----
@@ -88,7 +94,7 @@ def fit_ltv(ltv: Floats, target: Floats, payer: Mask, config: CalibrationConfig,
     downward slope, so a factor may fall to no less than f / (1 + Δx) over a step of Δx.
     """
     known = np.isfinite(target)
-    w = np.ones(int(known.sum())) if weight is None else weight[known]
+    w = _counts(known, weight)
     score, y, predicted = np.log1p(ltv[known]), w * target[known], w * ltv[known]
     bins = binned_ratio(score, predicted, y, payer[known], config)
     factor = bins.ratio.copy()
@@ -98,7 +104,7 @@ def fit_ltv(ltv: Floats, target: Floats, payer: Mask, config: CalibrationConfig,
     return Curve(bins.score, factor * level)
 
 
-def fit_states(ltv: Floats, target: Floats, state: Ints, n_states: int) -> Floats:
+def fit_states(ltv: Floats, target: Floats, state: Ints, n_states: int, weight: Floats | None = None) -> Floats:
     """Fit a factor by history state and horizon on rows in the states that they came in, shrunk to 1 by its noise.
 
     Parameters
@@ -109,12 +115,16 @@ def fit_states(ltv: Floats, target: Floats, state: Ints, n_states: int) -> Float
         NaN where not mature.
     state : ndarray of shape (n,), int64
     n_states : int
+    weight : ndarray of shape (n,), optional
+        How many rows each stands for.
 
     Returns
     -------
     ndarray of shape (n_states, n_horizons)
         1 for a state without rows.
     """
+    if weight is not None:
+        ltv, target = weight * ltv, weight * target
     factor = np.ones((n_states, len(ltv)))
     for s in np.unique(state).tolist():
         for h in range(len(ltv)):
@@ -122,14 +132,20 @@ def fit_states(ltv: Floats, target: Floats, state: Ints, n_states: int) -> Float
     return factor
 
 
-def projection_weights(ltv: Floats, target: Floats) -> Floats:
-    """Inverse variance of each horizon's error, scaled to a mean of 1: (n_horizons,) from (n_horizons, n) each."""
-    error = np.nanmean((ltv - target) ** 2, axis=1)
+def projection_weights(ltv: Floats, target: Floats, weight: Floats | None = None) -> Floats:
+    """Inverse variance of each horizon's error, scaled to a mean of 1: (n_horizons,) from (n_horizons, n) each, and
+    what each row stands for, (n,).
+    """
+    known = np.isfinite(target)
+    w = known * (1.0 if weight is None else weight)
+    error = (w * np.where(known, ltv - target, 0.0) ** 2).sum(axis=1) / np.maximum(w.sum(axis=1), LEAST)
     weights = 1.0 / np.maximum(error, LEAST)
     return np.asarray(weights / weights.mean())
 
 
-def expected_revenue(y: Floats, size: Floats, state: Ints, config: CalibrationConfig) -> Floats:
+def expected_revenue(
+    y: Floats, size: Floats, state: Ints, config: CalibrationConfig, weight: Floats | None = None
+) -> Floats:
     """Put in place of every payer's revenue what a payer of such a predicted size and history pays on average.
 
     Who pays is kept, how far beyond expectation is not: a sum over rows keeps its expectation and loses most of its
@@ -144,6 +160,8 @@ def expected_revenue(y: Floats, size: Floats, state: Ints, config: CalibrationCo
         Predicted revenue of a buyer, on any scale.
     state : ndarray of shape (n,), int64
     config : CalibrationConfig
+    weight : ndarray of shape (n,), optional
+        How many rows each stands for.
     """
     paid = payers(y)
     target = np.where(np.isfinite(y), 0.0, np.nan)
@@ -151,11 +169,12 @@ def expected_revenue(y: Floats, size: Floats, state: Ints, config: CalibrationCo
         return target
     sizes, states = size[paid], state[paid]
     ratio = tail_smoothed(y[paid], sizes) / sizes
-    ones = np.ones(len(ratio))
-    bins = binned_ratio(np.log(sizes), ones, ratio, ones > 0, config)
+    w = _counts(paid, weight)
+    bins = binned_ratio(np.log(sizes), w, w * ratio, np.ones(len(ratio), dtype=bool), config)
     expected = np.interp(np.log(sizes), bins.score, bins.ratio)
     for s in np.unique(states).tolist():
-        expected[states == s] *= shrunk_ratio(expected[states == s], ratio[states == s], BETWEEN_STATES)
+        here = states == s
+        expected[here] *= shrunk_ratio(w[here] * expected[here], w[here] * ratio[here], BETWEEN_STATES)
     target[paid] = sizes * expected
     return target
 
@@ -185,6 +204,11 @@ def binned_ratio(score: Floats, prediction: Floats, target: Floats, event: Mask,
     knots = total_score / np.maximum(mass, LEAST)
     kept = np.concatenate([[True], np.diff(knots) > 1e-9])
     return Bins(knots[kept], (level * (1.0 + _shrink(ratio / level - 1.0, error)))[kept])
+
+
+def _counts(rows: Mask, weight: Floats | None) -> Floats:
+    """What each of some rows stands for."""
+    return np.ones(int(rows.sum())) if weight is None else weight[rows]
 
 
 def _shrink(deviation: Floats, error: Floats) -> Floats:

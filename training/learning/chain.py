@@ -116,7 +116,8 @@ def fit_chain(matrix: Matrix, labels: Labels, rows: Mask, fold: Ints, config: Re
     link = matrix
     for revenue in labels.revenue.T:
         if scores:
-            link = Matrix(cast(Floats, Linked(matrix.X, scores[-1])), matrix.runtime, rising=(matrix.X.shape[1],))
+            wider = cast(Floats, Linked(matrix.X, scores[-1]))
+            link = Matrix(wider, matrix.runtime, rising=(matrix.X.shape[1],), weight=matrix.weight)
         known = rows & np.equal(labels.buyer, 1.0) & np.isfinite(revenue)
 
         def fit(seen: Mask, link: Matrix = link, y: Floats = revenue, known: Mask = known) -> list[lgb.Booster]:

@@ -124,5 +124,5 @@ def fit_resampled(
         return [_fit_on_resampled(matrix, labels, horizon, rows, config, resampling)]
 
     scores = out_of_fold(fit, matrix, fold)[:, 0]
-    curve = fit_isotonic(1.0 / (1.0 + np.exp(-scores)), labels.buyer)
+    curve = fit_isotonic(1.0 / (1.0 + np.exp(-scores)), labels.buyer, labels.weight)
     return Recalibrated(fit(np.ones(len(labels), dtype=bool))[0], curve, scores)

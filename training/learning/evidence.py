@@ -84,31 +84,36 @@ def fit_calibration(
     weights : ndarray of shape (n_horizons,)
     """
     mix, revenue, later = evidence.mix, evidence.labels.revenue, evidence.later
+    weight = evidence.labels.weight
     sizes = zip(revenue.T, evidence.conditional, strict=True)
-    target = np.stack([expected_revenue(y, size, evidence.state, config) for y, size in sizes])
-    curves = [fit_ltv(x, t, payers(y), config) for x, t, y in zip(mix.ltv, target, revenue.T, strict=True)]
-    factor = fit_states(_priced(mix.ltv, curves), target, evidence.state, len(HistoryState))
+    target = np.stack([expected_revenue(y, size, evidence.state, config, weight) for y, size in sizes])
+    curves = [fit_ltv(x, t, payers(y), config, weight) for x, t, y in zip(mix.ltv, target, revenue.T, strict=True)]
+    factor = fit_states(_priced(mix.ltv, curves), target, evidence.state, len(HistoryState), weight)
     ltv = _priced(mix.ltv, curves) * factor.T[:, evidence.state]
-    drift = [_drift(mix.p_buyer, _paid(y), later) for y in revenue.T]
+    drift = [_drift(mix.p_buyer, _paid(y), later, weight) for y in revenue.T]
     curves = [Curve(curve.x, curve.y * d) for curve, d in zip(curves, drift, strict=True)]
     ltv *= np.array(drift)[:, None]
     # A lost history changes what is known, not what the rows are worth in sum.
     for state, blind in lost.items():
-        factor[state] = ltv[:, later].sum(axis=1) / _priced(blind.ltv, curves).sum(axis=1)
+        counts = np.ones(int(later.sum())) if weight is None else weight[later]
+        factor[state] = (counts * ltv[:, later]).sum(axis=1) / (counts * _priced(blind.ltv, curves)).sum(axis=1)
     log_target = np.log1p(revenue[:, log_horizon])
     buyer = evidence.labels.buyer
-    probability = _followed(fit_curve(mix.p_buyer, buyer, config), mix.p_buyer, buyer, later, 1.0)
-    log_mean = _followed(fit_log_mean(mix.log_mean, log_target, config), mix.log_mean, log_target, later, np.inf)
+    probability = _followed(fit_curve(mix.p_buyer, buyer, config, weight), mix.p_buyer, buyer, later, 1.0, weight)
+    logs = fit_log_mean(mix.log_mean, log_target, config, weight)
+    log_mean = _followed(logs, mix.log_mean, log_target, later, np.inf, weight)
     calibration = Calibration(p_buyer=probability, ltv=tuple(curves), state=factor, log_mean=log_mean)
-    return calibration, projection_weights(ltv, target)
+    return calibration, projection_weights(ltv, target, weight)
 
 
 def _priced(ltv: Floats, curves: list[Curve]) -> Floats:
     return np.stack([x * np.interp(np.log1p(x), c.x, c.y) for x, c in zip(ltv, curves, strict=True)])
 
 
-def _drift(prediction: Floats, target: Floats, later: Mask) -> float:
+def _drift(prediction: Floats, target: Floats, later: Mask, weight: Floats | None) -> float:
     """Ratio of the later rows to that of all rows, so that only the change in time is told."""
+    if weight is not None:
+        prediction, target = weight * prediction, weight * target
     known = np.isfinite(target)
     level = float(target[known].sum()) / max(float(prediction[known].sum()), 1e-12)
     return shrunk_ratio(prediction[later] * level, target[later])
@@ -118,7 +123,7 @@ def _paid(y: Floats) -> Floats:
     return np.where(np.isfinite(y), payers(y).astype(np.float64), np.nan)
 
 
-def _followed(curve: Curve, score: Floats, target: Floats, later: Mask, cap: float) -> Curve:
+def _followed(curve: Curve, score: Floats, target: Floats, later: Mask, cap: float, weight: Floats | None) -> Curve:
     """Move a curve's level to the later rows, as far as their noise allows."""
-    drift = _drift(np.interp(score, curve.x, curve.y), target, later)
+    drift = _drift(np.interp(score, curve.x, curve.y), target, later, weight)
     return Curve(curve.x, np.minimum(curve.y * drift, cap))

@@ -122,10 +122,10 @@ def fit_experts(
     for k in np.unique(own).tolist():
         if (counts := hard[own != k].sum(axis=0)).min() == 0.0:
             raise DataError(f"experts: expected payers of each segment beside fold {k}, received {counts.tolist()}")
-    rows = Matrix(X, matrix.runtime)
+    rows = Matrix(X, matrix.runtime, weight=None if matrix.weight is None else matrix.weight[payers])
     scores = out_of_fold(lambda seen: _fit_segments(rows, y, hard, seen, expert), rows, own)
-    soft = _softmax(-alignment_loss(y, scores, hard))
     everyone = np.ones(len(y), dtype=bool)
+    soft = _softmax(-alignment_loss(y, scores, hard * rows.counts(everyone)[:, None]))
     return Experts([_fit_selector(rows, soft, selector), *_fit_segments(rows, y, soft, everyone, expert)], edges)
 
 
@@ -138,7 +138,7 @@ def alignment_loss(y: Floats, scores: Floats, membership: Floats) -> Floats:
     scores : ndarray of shape (n, n_segments)
         Log means by experts that did not see the row.
     membership : ndarray of shape (n, n_segments)
-        0 or 1: whose rows tell an expert's spread.
+        How much each row tells of an expert's spread: 0 outside its segment, else what the row stands for.
 
     Returns
     -------
@@ -159,13 +159,15 @@ def _fit_segments(rows: Matrix, y: Floats, weight: Floats, seen: Mask, config: B
 
 def _fit_selector(rows: Matrix, soft: Floats, config: BoosterConfig) -> lgb.Booster:
     """A booster of K classes whose softmax is E[q | x]: cross-entropy against soft labels, from their mean."""
-    start, segments = np.log(soft.mean(axis=0)), soft.shape[1]
+    everyone = np.ones(len(soft), dtype=bool)
+    counts = rows.counts(everyone)[:, None]
+    start, segments = np.log((counts * soft).sum(axis=0) / counts.sum()), soft.shape[1]
 
     def derivatives(scores: Floats, _: lgb.Dataset) -> tuple[Floats, Floats]:
         p = _softmax(scores)
-        return p - soft, p * (1.0 - p) * segments / (segments - 1.0)
+        return counts * (p - soft), counts * p * (1.0 - p) * segments / (segments - 1.0)
 
-    booster = rows.begin(np.ones(len(soft), dtype=bool), config, init_score=start)
+    booster = rows.begin(everyone, config, init_score=start)
     for _ in range(config.rounds):
         booster.update(fobj=derivatives)
     return named_multiclass(shifted(booster, start))

@@ -78,6 +78,8 @@ class Probes:
     fold : ndarray of shape (n,), int64
     config : TrainingConfig
     options : SelectionConfig
+    weight : ndarray of shape (n,), optional
+        How many rows each stands for.
     """
 
     X: Floats
@@ -87,6 +89,7 @@ class Probes:
     fold: Ints
     config: TrainingConfig
     options: SelectionConfig
+    weight: Floats | None = None
 
     @property
     def folds(self) -> list[int]:
@@ -101,7 +104,7 @@ class Probes:
     def judge(self, columns: Ints, fold: int) -> tuple[Floats, Floats]:
         """What probes without a fold say of it: the columns' importance, and scores (n_held, 2) of its rows."""
         X, held = self.X[:, columns], self.fold == fold
-        boosters = self._fit(Matrix(X, Runtime(self.config.seed, self.config.threads)), ~held)
+        boosters = self._fit(Matrix(X, Runtime(self.config.seed, self.config.threads), weight=self.weight), ~held)
         rows = (held, held & self.paid)
         found = [self._importance(b, X[_spread(at)]) for b, at in zip(boosters, rows, strict=True)]
         return np.asarray(np.mean(found, axis=0)), raw_matrix(boosters, X[held], self.config.threads)
@@ -122,11 +125,14 @@ class Probes:
 
     def loss(self, gate: Floats, money: Floats) -> float:
         """Mean of the log-loss and the payers' squared error, each relative to that of the best constant."""
-        z, rate = self.z[self.paid], float(np.clip(self.buyer.mean(), 1e-9, 1.0 - 1e-9))
-        log_loss = float((np.logaddexp(0.0, gate) - self.buyer * gate).mean())
-        squares = float(((z - money[self.paid]) ** 2).mean())
+        w = np.ones(len(self.buyer)) if self.weight is None else self.weight
+        z, of_payers = self.z[self.paid], w[self.paid]
+        rate = float(np.clip(np.average(self.buyer, weights=w), 1e-9, 1.0 - 1e-9))
+        log_loss = float(np.average(np.logaddexp(0.0, gate) - self.buyer * gate, weights=w))
+        squares = float(np.average((z - money[self.paid]) ** 2, weights=of_payers))
+        spread = float(np.average((z - np.average(z, weights=of_payers)) ** 2, weights=of_payers))
         entropy = -rate * np.log(rate) - (1.0 - rate) * np.log1p(-rate)
-        return float(0.5 * (log_loss / entropy + squares / max(float(z.var()), 1e-12)))
+        return float(0.5 * (log_loss / entropy + squares / max(spread, 1e-12)))
 
 
 def _spread(rows: Mask) -> Ints:
@@ -245,4 +251,5 @@ def _probes(
     revenue = labels.revenue[known, anchor]
     paid = payers(revenue)
     z = np.log(np.where(paid, revenue, 1.0))
-    return Probes(X[known], labels.buyer[known], z, paid, fold[known], config, options)
+    weight = None if labels.weight is None else labels.weight[known]
+    return Probes(X[known], labels.buyer[known], z, paid, fold[known], config, options, weight)

@@ -44,7 +44,7 @@ def fit_order_penalised(
     list of lightgbm.Booster, one a horizon
     """
     X, y = matrix.X[rows], revenue[rows]
-    w = np.ones(len(y)) if weight is None else weight[rows]
+    w = matrix.counts(rows) if weight is None else weight[rows] * matrix.counts(rows)
     starts = [LOSS.start(one[known], w[known]) for one, known in zip(y.T, np.isfinite(y).T, strict=True)]
     scale = max(float(np.nanmean(y)), LEAST_SCALE)
     scores = np.tile(starts, (len(y), 1))

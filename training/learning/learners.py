@@ -172,8 +172,8 @@ def _others(
 ) -> tuple[tuple[FittedTrees, ...], tuple[FittedLinear, ...]]:
     """Base learners of other kinds, of log1p revenue."""
     X, everyone = matrix.X, np.ones(len(z), dtype=bool)
-    scores = bases_out_of_fold(X, z, everyone, fold, config, matrix.runtime, progress)
-    found = fit_bases(X, z, everyone, config, matrix.runtime)
+    scores = bases_out_of_fold(X, z, everyone, fold, config, matrix.runtime, progress, matrix.weight)
+    found = fit_bases(X, z, everyone, config, matrix.runtime, matrix.weight)
     progress()
     trees = tuple(
         FittedTrees(LibrarySpec(f"{base.name}.so", X.shape[1], (Output(base.name, "identity"),)), base, scores[:, i])
@@ -226,7 +226,7 @@ def fit_stack(
     runtime : Runtime
     """
     raw = base.out_of_fold
-    matrix = Matrix(meta_features(raw, spec), runtime)
+    matrix = Matrix(meta_features(raw, spec), runtime, weight=labels.weight)
     _, conditional = gate_and_conditional(raw, spec)
     sizes = zip(labels.revenue.T, conditional, strict=True)
     target = np.column_stack([tail_smoothed(y, size) for y, size in sizes])

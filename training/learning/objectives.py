@@ -163,7 +163,7 @@ def fit_custom(
     weight : ndarray of shape (n,), optional
     """
     label = y[rows]
-    w = np.ones(len(label)) if weight is None else weight[rows]  # LightGBM leaves the weights to the objective
+    w = matrix.counts(rows) if weight is None else weight[rows] * matrix.counts(rows)  # ours: LightGBM adds none here
     start = objective.start(label, w)
 
     def derivatives(f: Floats, _: lgb.Dataset) -> tuple[Floats, Floats]:

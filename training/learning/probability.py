@@ -14,7 +14,7 @@ import numpy as np
 from sklearn.isotonic import IsotonicRegression
 
 from app.inference.specification import Curve
-from training.learning.boosting import Floats
+from training.learning.boosting import LEAST_WEIGHT, Floats
 from training.learning.calibration import fit_probability
 from training.learning.options import CalibrationConfig
 
@@ -38,7 +38,7 @@ class Beta:
         return np.asarray(1.0 / (1.0 + np.exp(-(self.a * left + self.b * right + self.c))))
 
 
-def fit_curve(p: Floats, buyer: Floats, config: CalibrationConfig) -> Curve:
+def fit_curve(p: Floats, buyer: Floats, config: CalibrationConfig, weight: Floats | None = None) -> Curve:
     """Fit the configured curve of P(buy), rising from (0, ·).
 
     Parameters
@@ -47,25 +47,30 @@ def fit_curve(p: Floats, buyer: Floats, config: CalibrationConfig) -> Curve:
     buyer : ndarray of shape (n,)
         0 or 1; NaN is left out.
     config : CalibrationConfig
+    weight : ndarray of shape (n,), optional
+        How many rows each stands for.
     """
     if config.probability == "isotonic":
-        return fit_isotonic(p, buyer)
-    return beta_curve(fit_beta(p, buyer)) if config.probability == "beta" else fit_probability(p, buyer, config)
+        return fit_isotonic(p, buyer, weight)
+    if config.probability == "beta":
+        return beta_curve(fit_beta(p, buyer, weight))
+    return fit_probability(p, buyer, config, weight)
 
 
-def fit_isotonic(p: Floats, buyer: Floats) -> Curve:
+def fit_isotonic(p: Floats, buyer: Floats, weight: Floats | None = None) -> Curve:
     """Fit isotonic regression; arguments as of `fit_curve`.
 
     A block without a buyer would say that a purchase is impossible: nothing is put below one in n + 2 rows.
     """
     known = np.isfinite(buyer)
-    fitted = IsotonicRegression(y_min=1.0 / (known.sum() + 2.0), y_max=1.0).fit(p[known], buyer[known])
+    least = IsotonicRegression(y_min=1.0 / (known.sum() + 2.0), y_max=1.0)
+    fitted = least.fit(p[known], buyer[known], sample_weight=None if weight is None else weight[known])
     x, y = (np.asarray(v, dtype=np.float64) for v in (fitted.X_thresholds_, fitted.y_thresholds_))
     apart = np.concatenate([[True], np.diff(x) > 0.0])
     return Curve(x[apart], np.maximum.accumulate(y[apart]))
 
 
-def fit_beta(p: Floats, buyer: Floats) -> Beta:
+def fit_beta(p: Floats, buyer: Floats, weight: Floats | None = None) -> Beta:
     """Fit beta calibration; arguments as of `fit_curve`.
 
     A coefficient that comes out negative would turn the order of the rows around: it is set to 0 and the rest fitted
@@ -74,10 +79,11 @@ def fit_beta(p: Floats, buyer: Floats) -> Beta:
     known = np.isfinite(buyer)
     left, right = _logs(p[known])
     columns = np.column_stack([left, right, np.ones(len(left))])
+    w = np.ones(len(left)) if weight is None else weight[known] / max(float(weight[known].mean()), LEAST_WEIGHT)
     free = np.ones(3, dtype=bool)
     while True:
         theta = np.zeros(3)
-        theta[free] = _logistic(columns[:, free], buyer[known])
+        theta[free] = _logistic(columns[:, free], buyer[known], w)
         if (theta[:2] >= 0.0).all():
             return Beta(*theta.tolist())
         free[int(np.argmin(theta[:2]))] = False
@@ -97,19 +103,19 @@ def _logs(p: Floats) -> tuple[Floats, Floats]:
     return np.log(inside), -np.log1p(-inside)
 
 
-def _logistic(columns: Floats, label: Floats) -> Floats:
-    """Maximum likelihood of a logistic regression by Newton's method; (n_columns,) from (n, n_columns) and 0 or 1."""
+def _logistic(columns: Floats, label: Floats, weight: Floats) -> Floats:
+    """Maximum likelihood of a logistic regression by Newton's method, shape (n_columns,), from columns of n rows."""
     theta = np.zeros(columns.shape[1])
     before = np.inf
     for _ in range(_STEPS):
         eta = columns @ theta
         mean = 1.0 / (1.0 + np.exp(-eta))
-        gradient = columns.T @ (mean - label)
-        hessian = (columns * (mean * (1.0 - mean))[:, None]).T @ columns + _RIDGE * np.eye(len(theta))
+        gradient = columns.T @ (weight * (mean - label))
+        hessian = (columns * (weight * mean * (1.0 - mean))[:, None]).T @ columns + _RIDGE * np.eye(len(theta))
         step = np.linalg.solve(hessian, gradient)
-        loss = float(np.logaddexp(0.0, eta).sum() - label @ eta)
+        loss = float(weight @ (np.logaddexp(0.0, eta) - label * eta))
         # Newton can overshoot from afar: halve until the likelihood no longer falls.
-        while np.abs(step).max() > _CONVERGED and _loss(columns, label, theta - step) > loss:
+        while np.abs(step).max() > _CONVERGED and _loss(columns, label, weight, theta - step) > loss:
             step = step / 2.0
         theta = theta - step
         if abs(before - loss) <= _CONVERGED * max(loss, 1.0):
@@ -118,6 +124,6 @@ def _logistic(columns: Floats, label: Floats) -> Floats:
     return theta
 
 
-def _loss(columns: Floats, label: Floats, theta: Floats) -> float:
+def _loss(columns: Floats, label: Floats, weight: Floats, theta: Floats) -> float:
     eta = columns @ theta
-    return float(np.logaddexp(0.0, eta).sum() - label @ eta)
+    return float(weight @ (np.logaddexp(0.0, eta) - label * eta))

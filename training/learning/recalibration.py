@@ -40,7 +40,9 @@ class Recalibration:
         return np.asarray(y_hat * np.interp(np.log1p(y_hat), self.curve.x, self.curve.y))
 
 
-def fit_recalibration(y: Floats, y_hat: Floats, config: CalibrationConfig, seen: Floats | None = None) -> Recalibration:
+def fit_recalibration(
+    y: Floats, y_hat: Floats, config: CalibrationConfig, seen: Floats | None = None, weight: Floats | None = None
+) -> Recalibration:
     """Fit the factor of a stage.
 
     Parameters
@@ -52,8 +54,11 @@ def fit_recalibration(y: Floats, y_hat: Floats, config: CalibrationConfig, seen:
     config : CalibrationConfig
     seen : ndarray of shape (n,), optional
         How often each of these rows was kept or weighed, > 0, where they are the resampled ones.
+    weight : ndarray of shape (n,), optional
+        How many rows each stands for.
     """
-    return Recalibration(fit_ltv(y_hat, y, payers(y), config, None if seen is None else 1.0 / seen))
+    undone = weight if seen is None else (1.0 if weight is None else weight) / seen
+    return Recalibration(fit_ltv(y_hat, y, payers(y), config, undone))
 
 
 def recalibrated(
@@ -77,5 +82,10 @@ def recalibrated(
     linked = link(raw, spec)
     taught = np.equal(labels.buyer, 1.0) if spec.strategy == "two_stage" else np.ones(len(labels), dtype=bool)
     pairs = zip(labels.revenue.T, linked.conditional, strict=True)
-    ltv = tuple(fit_recalibration(y[taught], c[taught], config).curve for y, c in pairs) if horizons else ()
-    return specification.Recalibration(fit_isotonic(linked.p, labels.buyer) if gate else None, ltv)
+    stands_for = None if labels.weight is None else labels.weight[taught]
+    ltv = (
+        tuple(fit_recalibration(y[taught], c[taught], config, None, stands_for).curve for y, c in pairs)
+        if horizons
+        else ()
+    )
+    return specification.Recalibration(fit_isotonic(linked.p, labels.buyer, labels.weight) if gate else None, ltv)

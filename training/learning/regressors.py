@@ -121,7 +121,7 @@ def _fit_ratio(
     config: RegressorConfig,
 ) -> lgb.Booster:
     ratio, rows = _ratios(revenue, anchor, paid)
-    level = float(np.log(max(ratio[rows].mean(), 1e-6)))
+    level = float(np.log(max(np.average(ratio[rows], weights=matrix.counts(rows)), 1e-6)))
     start = shifted(base, level)
     if config.ratio_rounds == 0:
         return start

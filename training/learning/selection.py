@@ -42,7 +42,9 @@ class Comparison:
         return {**asdict(self), "earned": self.earned}
 
 
-def compare(without: Blend, with_meta: Blend, revenue: Floats, z: Floats, anchor: int) -> Comparison:
+def compare(
+    without: Blend, with_meta: Blend, revenue: Floats, z: Floats, anchor: int, weight: Floats | None = None
+) -> Comparison:
     """Compare uncalibrated predictions of the same rows.
 
     Parameters
@@ -54,17 +56,21 @@ def compare(without: Blend, with_meta: Blend, revenue: Floats, z: Floats, anchor
         log1p of realised revenue at the log horizon; NaN where not mature.
     anchor : int
         Position of the gate's horizon.
+    weight : ndarray of shape (n,), optional
+        How many rows each stands for.
     """
+    w = np.ones(len(z)) if weight is None else weight / weight.mean()
     known, log_known = np.isfinite(revenue), np.isfinite(z)
     y, target = revenue[known], z[log_known]
-    deviances = [_deviance(y, _scaled(mix.ltv[anchor][known], y)) for mix in (without, with_meta)]
+    scaled = [_scaled(mix.ltv[anchor][known], y, w[known]) for mix in (without, with_meta)]
+    deviances = [_deviance(y, prediction) for prediction in scaled]
     squares = [(mix.log_mean[log_known] - target) ** 2 for mix in (without, with_meta)]
-    return Comparison(*_paired(*deviances), *_paired(*squares))
+    return Comparison(*_paired(w[known], *deviances), *_paired(w[log_known], *squares))
 
 
-def _scaled(prediction: Floats, y: Floats) -> Floats:
+def _scaled(prediction: Floats, y: Floats, w: Floats) -> Floats:
     kept = np.maximum(prediction, LEAST_SIZE)
-    return np.asarray(kept * max(float(y.sum()) / float(kept.sum()), 1e-9))
+    return np.asarray(kept * max(float((w * y).sum()) / float((w * kept).sum()), 1e-9))
 
 
 def _deviance(y: Floats, mu: Floats) -> Floats:
@@ -72,8 +78,9 @@ def _deviance(y: Floats, mu: Floats) -> Floats:
     return np.asarray(mu ** (2.0 - POWER) / (2.0 - POWER) - y * mu ** (1.0 - POWER) / (1.0 - POWER))
 
 
-def _paired(first: Floats, second: Floats) -> tuple[float, float, float]:
-    difference = second - first
-    error = float(difference.std()) / len(difference) ** 0.5
-    z = float(difference.mean()) / error if error > 0.0 else 0.0
-    return float(first.mean()), float(second.mean()), z
+def _paired(w: Floats, first: Floats, second: Floats) -> tuple[float, float, float]:
+    """Weighted means, and their difference in standard errors: those of a ratio, √Σw²(d - d̄)² / Σw."""
+    means = [float(np.average(one, weights=w)) for one in (first, second)]
+    deviation = second - first - (means[1] - means[0])
+    error = float(np.sqrt(((w * deviation) ** 2).sum()) / w.sum())
+    return means[0], means[1], (means[1] - means[0]) / error if error > 0.0 else 0.0

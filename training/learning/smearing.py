@@ -49,5 +49,5 @@ def fit_smeared(matrix: Matrix, revenue: Floats, rows: Mask, config: BoosterConf
     """
     z = np.log1p(revenue)
     booster = matrix.fit({"objective": "regression"}, z, rows, config)
-    factor = float(np.exp(z[rows] - matrix.scores(booster, rows)).mean())
+    factor = float(np.average(np.exp(z[rows] - matrix.scores(booster, rows)), weights=matrix.counts(rows)))
     return Smeared(shifted(booster, float(np.log(factor))), factor)

@@ -86,7 +86,8 @@ def fit_means(
         known = rows & np.isfinite(target[:, h])
         start = np.log(expected[h])
         # The level is calibration's: starting on it, the trees are spent on shape.
-        level = float(np.nansum(target[known, h]) / np.exp(start[known]).sum())
+        counts = matrix.counts(known)
+        level = float((counts * target[known, h]).sum() / (counts * np.exp(start[known])).sum())
         heads.append(matrix.fit(TWEEDIE, target[:, h] / max(level, 1e-9), known, config, init_score=start))
     return heads
 

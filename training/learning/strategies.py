@@ -118,4 +118,5 @@ def _levelled(matrix: Matrix, heads: list[lgb.Booster], labels: Labels, rows: Ma
 
 def _level(matrix: Matrix, booster: lgb.Booster, y: Floats, rows: Mask) -> float:
     known = rows & np.isfinite(y)
-    return float(np.log(y[known].sum() / np.exp(matrix.scores(booster, known)).sum()))
+    counts = matrix.counts(known)
+    return float(np.log((counts * y[known]).sum() / (counts * np.exp(matrix.scores(booster, known))).sum()))

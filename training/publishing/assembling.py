@@ -147,7 +147,7 @@ def _compare(plain: Ensemble, stacked: Ensemble, X: Floats, labels: Labels, decl
     anchor, log_horizon = gate_horizon(declaration), declaration.targets.log_mean_index
     without, with_meta = plain.uncalibrated(X), stacked.uncalibrated(X)
     revenue = tail_smoothed(labels.revenue[:, anchor], without.ltv[anchor])
-    return compare(without, with_meta, revenue, np.log1p(labels.revenue[:, log_horizon]), anchor)
+    return compare(without, with_meta, revenue, np.log1p(labels.revenue[:, log_horizon]), anchor, labels.weight)
 
 
 def _calibrated(
@@ -182,7 +182,7 @@ def _with_multiplier(
 ) -> Ensemble:
     advertisers = cohort(Layout(declaration), calibration.columns, config.multiplier.by)
     column = declaration.targets.horizons.index(config.multiplier.horizon)
-    multiplier = fit_multiplier(predictions.ltv[:, column], advertisers, config.multiplier)
+    multiplier = fit_multiplier(predictions.ltv[:, column], advertisers, config.multiplier, calibration.labels.weight)
     return Ensemble(replace(ensemble.spec, multiplier=multiplier), ensemble.base.models, ensemble.meta)
 
 

@@ -12,13 +12,15 @@ from app.inference.ensemble import Predictions
 from app.inference.prior import Prior
 from app.inference.specification import MultiplierSpec
 from training.config import MultiplierConfig
-from training.learning.boosting import Floats, Ints
+from training.learning.boosting import LEAST_WEIGHT, Floats, Ints
 
 Texts = NDArray[np.object_]
 
 
-def fit_multiplier(ltv: Floats, advertisers: Texts, config: MultiplierConfig) -> MultiplierSpec:
-    """Mean ltv by advertiser, shrunk to that of all: (Σ ltv + k·mean) / (n + k).
+def fit_multiplier(
+    ltv: Floats, advertisers: Texts, config: MultiplierConfig, weight: Floats | None = None
+) -> MultiplierSpec:
+    """Mean ltv by advertiser, shrunk to that of all: (Σ w·ltv + k·mean) / (Σ w + k).
 
     Parameters
     ----------
@@ -28,17 +30,24 @@ def fit_multiplier(ltv: Floats, advertisers: Texts, config: MultiplierConfig) ->
         Texts as the data have them, None where missing.
     config : MultiplierConfig
         k is `prior_rows`.
+    weight : ndarray of shape (n,), optional
+        How many rows each stands for.
     """
-    overall = max(float(ltv.mean()), 1e-12)
+    w = _mean_one(weight, len(ltv))
+    overall = max(float(np.average(ltv, weights=w)), 1e-12)
     names, codes = _groups(advertisers)
-    sums, counts = np.bincount(codes, ltv, len(names)), np.bincount(codes, minlength=len(names))
+    sums, counts = np.bincount(codes, w * ltv, len(names)), np.bincount(codes, w, len(names))
     means = (sums + config.prior_rows * overall) / (counts + config.prior_rows)
     own = {str(name): float(mean) for name, mean in zip(names, means, strict=True) if name is not None}
     return MultiplierSpec(config.by, config.horizon, config.alpha, config.lo, config.hi, overall, own)
 
 
 def fit_prior(
-    predictions: Predictions, columns: Mapping[str, Texts], levels: Sequence[Sequence[str]], k: float
+    predictions: Predictions,
+    columns: Mapping[str, Texts],
+    levels: Sequence[Sequence[str]],
+    k: float,
+    weight: Floats | None = None,
 ) -> Prior:
     """Mean answers by cohort, each level shrunk to the next wider one by `k` rows.
 
@@ -50,6 +59,8 @@ def fit_prior(
     levels : sequence of sequence of str
         Most specific first; the level of all rows is added.
     k : float
+    weight : ndarray of shape (n,), optional
+        How many rows each stands for.
 
     Returns
     -------
@@ -57,16 +68,22 @@ def fit_prior(
         Values: p_buyer, ltv of each horizon, log_mean. A row with a missing field is in no cohort of that level.
     """
     answers = np.column_stack([predictions.p_buyer, predictions.ltv, predictions.log_mean])
-    expected = np.tile(answers.mean(axis=0), (len(answers), 1))
+    w = _mean_one(weight, len(answers))[:, None]
+    expected = np.tile(np.average(answers, axis=0, weights=w[:, 0]), (len(answers), 1))
     tables: list[dict[str, tuple[float, ...]]] = [{"": _rising(expected[0])}]
     for level in reversed([tuple(level) for level in levels]):
         names, codes = _groups(_joined(columns, level, len(answers)))
-        counts = np.bincount(codes, minlength=len(names))[:, None]
-        sums, wider = (_sums(values, codes, len(names)) for values in (answers, expected))
-        means = (sums + k * wider / np.maximum(counts, 1)) / (counts + k)
+        counts = np.bincount(codes, w[:, 0], len(names))[:, None]
+        sums, wider = (_sums(w * values, codes, len(names)) for values in (answers, expected))
+        means = (sums + k * wider / np.maximum(counts, LEAST_WEIGHT)) / (counts + k)
         expected = np.where([[names[c] is None] for c in codes], expected, means[codes])
         tables.append({str(n): _rising(m) for n, m in zip(names, means, strict=True) if n is not None})
     return Prior((*map(tuple, levels), ()), tuple(reversed(tables)))
+
+
+def _mean_one(weight: Floats | None, n: int) -> Floats:
+    """Weights on the scale of rows, which `prior_rows` is on as well."""
+    return np.ones(n) if weight is None else weight / max(float(weight.mean()), LEAST_WEIGHT)
 
 
 def _joined(columns: Mapping[str, Texts], level: Sequence[str], n: int) -> Texts:

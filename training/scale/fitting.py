@@ -1,4 +1,4 @@
-"""Outlines of all training rows enter; the fitted plan, and a plan a fold that knows nothing of it, leave.
+"""Texts and labels of all training rows enter; the fitted plan, and a plan a fold that knows nothing of it, leave.
 
 To the last bit what `FeaturePlan.fit` and `transform_out_of_fold` give for the same rows in memory.
 """
@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from app.features.columns import Columns, Texts
 from app.features.encoders import TextEncoder, Vocabulary
@@ -17,11 +18,9 @@ from app.features.matrix import FeaturePlan
 from app.features.ranks import CohortRanks
 from app.features.spec import Declaration, Field
 from app.features.subset import RANK
-from training.data.assembly import merge_texts
 from training.learning.boosting import Floats, Ints, Mask
-from training.scale.pieces import Outline
 
-Ranked = Callable[[FeaturePlan], Floats]
+Ranked = Callable[[FeaturePlan], NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ def needs_encodings(plan: FeaturePlan) -> bool:
 
 def fit_plans(
     declaration: Declaration,
-    outlines: Sequence[Outline],
+    blocks: tuple[Texts, Texts],
     gate: Floats,
     revenue: Floats,
     fold: Ints,
@@ -62,16 +61,15 @@ def fit_plans(
     Parameters
     ----------
     declaration : Declaration
-    outlines : sequence of Outline
-        Of n rows in all.
+    blocks : tuple of two Texts of n rows
+        Of the user and the request, and of the campaign.
     gate, revenue : ndarray of shape (n,), float64
         As of `FeaturePlan.fit`.
     fold : ndarray of shape (n,), int64
     ranked : callable
-        (n, n_ranked) features that are ranked, of the plan that computes them; asked where there are any.
+        (n, n_ranked) features that are ranked, float32, of the plan that computes them; asked where there are any.
     """
     layout, (min_count, smoothing) = Layout(declaration), declaration.encoder
-    blocks = merge_texts([o.texts for o in outlines]), merge_texts([o.campaign_texts for o in outlines])
     user, row = (
         TextEncoder.fit(block, _encoded(declaration, fields), gate, revenue, min_count=min_count, smoothing=smoothing)
         for block, fields in zip(blocks, (layout.texts, layout.campaign_texts), strict=True)
@@ -101,10 +99,13 @@ def without(encoder: TextEncoder, texts: Texts, weights: Floats, rows: Mask) -> 
     """
     if not encoder.columns:
         return encoder
-    places, total = encoder.rows_of(texts)[rows], encoder.sums
+    total, own_weights = encoder.sums, weights[rows]
     own = np.zeros_like(total)
-    for column in places.T:
-        np.add.at(own, column, weights[rows])
+    # A column at a time: the places of all at once would take more memory than the texts.
+    for column, vocabulary, first in zip(encoder.columns, encoder.vocabularies, encoder.offsets.tolist(), strict=True):
+        start, stop = texts.starts[column], texts.starts[column + 1]
+        known = np.array(vocabulary.of(texts.entries[start:stop]), dtype=np.int64)
+        np.add.at(own, first + known[texts.codes[rows, column] - start], own_weights)
     parts = np.split(total - own, encoder.offsets[1:])
     codes = [vocabulary.codes for vocabulary in encoder.vocabularies]
     left = [Vocabulary(c, sums) for c, sums in zip(codes, parts, strict=True)]
@@ -117,9 +118,9 @@ def _encoded(declaration: Declaration, fields: Sequence[Field]) -> list[int]:
     return [j for j, field in enumerate(fields) if field.name in declaration.encodings]
 
 
-def _in_rank_order(plan: FeaturePlan, inputs: FeaturePlan, values: Floats) -> Floats:
+def _in_rank_order(plan: FeaturePlan, inputs: FeaturePlan, values: NDArray[np.float32]) -> Floats:
     """The ranked features in the order of the ranks; a narrowed plan has them in the order of the plan."""
-    return values[:, [inputs.names.index(name) for name in ranked_names(plan)]]
+    return values[:, [inputs.names.index(name) for name in ranked_names(plan)]].astype(np.float64)
 
 
 def _fit_ranks(plan: FeaturePlan, columns: Columns, values: Floats) -> CohortRanks:

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from app.errors import DataError
 from app.features.matrix import FeaturePlan
 from app.features.spec import Declaration
 from app.features.twin import LIBRARY
 from training.config import TrainingConfig
+from training.data.assembly import merge_texts
 from training.data.dataset import Dataset, Partition
 from training.data.sampling import Piece, pieces
 from training.data.splits import maturity
@@ -27,7 +29,6 @@ from training.scale.finished import Finished, digest
 from training.scale.fitting import FittedPlans, fit_plans, needs_encodings, ranked_inputs
 from training.scale.pieces import (
     Building,
-    Outline,
     Outlining,
     Ranking,
     Reading,
@@ -140,16 +141,22 @@ class Loader:
         labels = Labels.of([o.labels for o in outlines])
         need_buyers(self._dataset, labels, "training")
         revenue = np.nan_to_num(labels.revenue[:, gate_horizon(declaration)])
+        state, refunds = np.concatenate([o.state for o in outlines]), sum(o.refunds for o in outlines)
+        kept = join_samples([o.kept for o in outlines if len(o.kept)])
+        early_ranked = [o.ranked for o in outlines if o.ranked is not None]
+        texts, campaign_texts = (
+            merge_texts(blocks, np.int32)
+            for blocks in zip(*((o.texts, o.campaign_texts) for o in outlines), strict=True)
+        )
+        del outlines  # their texts would lie in memory twice while the plan is fitted
 
-        def ranked(plan: FeaturePlan) -> Floats:
+        def ranked(plan: FeaturePlan) -> NDArray[np.float32]:
             if inputs is None:
                 return np.concatenate(self._workers.map(rank_inputs, chosen, Ranking(self._source(as_of), plan)))
-            return np.concatenate([o.ranked for o in outlines if o.ranked is not None])
+            return np.concatenate(early_ranked)
 
-        plans = fit_plans(declaration, outlines, labels.buyer, revenue, fold, ranked)
-        state = np.concatenate([o.state for o in outlines])
-        kept = join_samples([o.kept for o in outlines if len(o.kept)])
-        return TrainingRows(chosen, labels, state, fold, kept, _refunds(outlines), plans)
+        plans = fit_plans(declaration, (texts, campaign_texts), labels.buyer, revenue, fold, ranked)
+        return TrainingRows(chosen, labels, state, fold, kept, refunds, plans)
 
     def _source(self, as_of: object) -> Source:
         return Source(self._dataset, as_of, self._config.history_mask, self._config.seed)
@@ -177,7 +184,7 @@ def narrowed(X: Floats, kept: Sequence[int]) -> Floats:
 def identity(dataset: Dataset, config: TrainingConfig) -> list[object]:
     """What rows and features rest on: the declaration, the files, how they are split, drawn, masked and dealt out."""
     files = [(p.name, path.name, *_stamp(path)) for p in dataset.partitions for path in p.files]
-    keys = {"split", "maturity", "history_mask", "folds", "seed", "sampling"}
+    keys = {"split", "maturity", "history_mask", "folds", "seed", "sampling", "sample_weight"}
     settings = config.model_dump(mode="json", include=keys)
     return [dataset.declaration.fingerprint, str(dataset.path.resolve()), files, settings]
 
@@ -204,17 +211,16 @@ def _counted(chosen: Sequence[Piece], advance: Advance) -> Advance:
     return lambda place: advance(chosen[place].partition.rows)
 
 
-def _refunds(outlines: Sequence[Outline]) -> int:
-    return sum(o.refunds for o in outlines)
-
-
 def _need_rows(dataset: Dataset, part: Sequence[Partition], chosen: Sequence[Piece]) -> None:
     if not chosen:
         raise DataError(f"{dataset.path}: {part[0].name} to {part[-1].name}: expected rows, received none")
 
 
 def need_buyers(dataset: Dataset, labels: Labels | None, part: str) -> None:
-    """Refuse a part in which nobody bought, or that has no rows at all."""
+    """Refuse a part in which nobody bought, or that has no rows at all, or none of any weight."""
     if labels is None or not (labels.buyer == 1.0).any():
         gate = dataset.declaration.targets.gate
         raise DataError(f"{dataset.path}: {gate}: expected a mature buyer in the {part} part, received none")
+    if labels.weight is not None and not labels.weight[labels.buyer == 1.0].any():
+        column = "" if dataset.weighting is None else dataset.weighting.column
+        raise DataError(f"{dataset.path}: {column}: expected a buyer of some weight in the {part} part, received none")

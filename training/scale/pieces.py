@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from app.errors import BundleError
 from app.features.columns import Columns, Texts
@@ -20,7 +22,7 @@ from app.features.twin import Twin
 from training.data.dataset import Dataset
 from training.data.masking import draw_mask, mask_history, take
 from training.data.sampling import Piece
-from training.learning.boosting import Floats, Ints
+from training.learning.boosting import Ints
 from training.learning.labels import Labels
 from training.samples import Sample, read_piece
 from training.scale.shards import write_shard
@@ -76,15 +78,15 @@ class Outline:
     Parameters
     ----------
     texts, campaign_texts : Texts of n rows
-        Masked.
+        Masked; codes in as few bytes as they need.
     labels : Labels of n rows
     state : ndarray of shape (n,), int64
         History state, after masking.
     kept : Sample
         Some rows as they came.
     refunds : int
-    ranked : ndarray of shape (n, n_ranked) or None
-        Features that are ranked.
+    ranked : ndarray of shape (n, n_ranked), float32, or None
+        Features that are ranked; they lie on the float32 grid.
     """
 
     texts: Texts
@@ -93,7 +95,7 @@ class Outline:
     state: Ints
     kept: Sample
     refunds: int
-    ranked: Floats | None
+    ranked: NDArray[np.float32] | None
 
 
 def outline(piece: Piece, what: Outlining) -> Outline:
@@ -101,14 +103,19 @@ def outline(piece: Piece, what: Outlining) -> Outline:
     sample, columns = what.source.read(piece)
     whole = (piece.start + np.arange(len(sample))) % what.stride == 0
     return Outline(
-        columns.texts,
-        columns.campaign_texts,
+        _compact(columns.texts),
+        _compact(columns.campaign_texts),
         sample.labels,
         columns.row_state,
         sample.take(what.source.dataset.layout, whole),
         sample.refunds,
-        None if what.inputs is None else what.inputs.transform(columns),
+        None if what.inputs is None else what.inputs.transform(columns).astype(np.float32),
     )
+
+
+def _compact(texts: Texts) -> Texts:
+    codes: NDArray[Any] = texts.codes.astype(np.min_scalar_type(len(texts.entries)))
+    return replace(texts, codes=codes)
 
 
 @dataclass(frozen=True)
@@ -119,9 +126,9 @@ class Ranking:
     inputs: FeaturePlan
 
 
-def rank_inputs(piece: Piece, what: Ranking) -> Floats:
+def rank_inputs(piece: Piece, what: Ranking) -> NDArray[np.float32]:
     """(n, n_ranked) features that are ranked and need fitted encodings."""
-    return what.inputs.transform(what.source.read(piece)[1])
+    return what.inputs.transform(what.source.read(piece)[1]).astype(np.float32)
 
 
 @dataclass(frozen=True)

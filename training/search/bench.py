@@ -83,7 +83,7 @@ class Bench:
     def __init__(self, data: Path, raw: Mapping[str, Any], rounds: int, processed: Path | None = None) -> None:
         self._data, self._rounds, self._processed = data, rounds, processed
         declaration, config = checked(raw)
-        hours = spread(Dataset(data, declaration).partitions, config.sampling.max_partitions)
+        hours = spread(Dataset(data, declaration, config.weighting).partitions, config.sampling.max_partitions)
         outer = temporal_split(hours, config.split.options())
         self.hours = {hour.name for hour in (*outer.train, *outer.calibration)}
         self._ready: tuple[str, tuple[Parts, Prepared]] | None = None
@@ -139,7 +139,7 @@ class Bench:
         key = json.dumps([declaration.fingerprint, config.model_dump(mode="json", exclude=LEARNERS)])
         if self._ready is None or self._ready[0] != key:
             self._ready = None  # before others are read: two sets of rows may not fit into memory
-            dataset = Dataset(self._data, declaration)
+            dataset = Dataset(self._data, declaration, config.weighting)
             dataset.partitions = tuple(hour for hour in dataset.partitions if hour.name in self.hours)
             config = _by_shares(config)
             finished = None if self._processed is None else Finished(self._processed, *identity(dataset, config))
@@ -191,10 +191,12 @@ def _errors(ensemble: Ensemble, X: Floats, sample: Sample, declaration: Declarat
     j = declaration.targets.log_mean_index
     y, buyer = sample.labels.revenue[:, j], sample.labels.buyer
     known, told = np.isfinite(y), np.isfinite(buyer)
+    weight = np.ones(len(y)) if sample.labels.weight is None else sample.labels.weight
+    mean, counts = np.maximum(answers.ltv[known, j], _LEAST), weight[known]
     return Errors(
-        log_loss(buyer[told], answers.p_buyer[told]),
-        msle(y[known], answers.log_mean[known]),
-        float(mean_tweedie_deviance(y[known], np.maximum(answers.ltv[known, j], _LEAST), power=POWER)),
+        log_loss(buyer[told], answers.p_buyer[told], weight[told]),
+        msle(y[known], answers.log_mean[known], counts),
+        float(mean_tweedie_deviance(y[known], mean, sample_weight=counts, power=POWER)),
     )
 
 
