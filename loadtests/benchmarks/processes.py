@@ -122,7 +122,8 @@ class Worker:
 def worker(module: str, *arguments: str, core: int, log: Path) -> Iterator[Worker]:
     """`python -m loadtests.benchmarks.MODULE ARGUMENTS` as a worker."""
     command = [sys.executable, "-m", f"loadtests.benchmarks.{module}", *arguments]
-    with running(command, core=core, log=log, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with running(command, core=core, log=log, **pipes) as process, process:
         yield Worker(process)
 
 
