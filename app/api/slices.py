@@ -20,7 +20,7 @@ from app.errors import BodyTooLarge, InputError
 from app.features.layout import Layout
 from app.features.marks import MarkScan
 
-TURN_S: Final = 0.002
+TURN_S: Final = 0.001
 """Seconds of work after which other calls have their turn."""
 
 _BLOCK: Final = 1 << 17
