@@ -236,7 +236,8 @@ def fit_stack(
         return fit_meta(matrix, raw, target, z, rows, spec, config)
 
     scores = out_of_fold(fit, matrix, fold)
-    kept = [*range(len(spec.horizons)), len(spec.horizons) + best_log_head(scores[:, len(spec.horizons) :], z)]
+    n = len(spec.horizons)
+    kept = [*range(n), n + best_log_head(scores[:, n:], z, matrix.weight)]
     boosters = fit(np.ones(len(labels), dtype=bool))
     outputs = (*(Output(head(h), "log") for h in spec.horizons), Output(LOG_MEAN, "identity"))
     library = LibrarySpec(META_LIBRARY, matrix.X.shape[1], outputs)

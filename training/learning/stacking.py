@@ -51,7 +51,7 @@ def fit_meta(
     return [*fit_means(matrix, raw, target, rows, spec, config), *logs]
 
 
-def best_log_head(scores: Floats, z: Floats) -> int:
+def best_log_head(scores: Floats, z: Floats, weight: Floats | None = None) -> int:
     """Which head answers `log_mean`: the one whose squared error is least.
 
     Parameters
@@ -60,10 +60,12 @@ def best_log_head(scores: Floats, z: Floats) -> int:
         Out of fold.
     z : ndarray of shape (n,)
         As of `fit_meta`.
+    weight : ndarray of shape (n,), optional
+        What each row stands for.
     """
     known = np.isfinite(z)
-    errors = ((np.maximum(scores[known], 0.0) - z[known, None]) ** 2).mean(axis=0)
-    return int(errors.argmin())
+    squares = (np.maximum(scores[known], 0.0) - z[known, None]) ** 2
+    return int(np.average(squares, axis=0, weights=None if weight is None else weight[known]).argmin())
 
 
 def _deltas(config: MetaConfig) -> tuple[float | None, ...]:

@@ -114,10 +114,12 @@ def test_the_log_head_answers_the_mean_and_hubers_what_lies_below(market: Market
 
 
 def test_of_two_log_heads_the_one_with_the_smaller_error_answers() -> None:
-    """By hand: scores below 0 count as 0, rows that are not mature do not count."""
+    """By hand: scores below 0 count as 0, rows that are not mature do not count, others as they weigh."""
     z = np.array([0.0, 1.0, np.nan])
     assert best_log_head(np.array([[-5.0, 0.5], [1.0, 1.0], [9.0, 0.0]]), z) == 0
     assert best_log_head(np.array([[0.5, -5.0], [1.0, 1.0], [0.0, 9.0]]), z) == 1
+    scores = np.array([[0.0, 0.4], [0.5, 1.0], [0.0, 0.0]])
+    assert [best_log_head(scores, z, np.array([w, 1.0, 9.0])) for w in (1.0, 2.0)] == [1, 0]
 
 
 def test_out_of_fold_scores_do_not_know_their_own_rows(market: Market, fitted: Fitted) -> None:
