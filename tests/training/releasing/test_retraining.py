@@ -47,7 +47,7 @@ def test_one_command_from_data_to_the_service(
     data, models = tmp_path / "data", tmp_path / "models"
     for old in ("retrained-20240101T000000", "retrained-20240102T000000", "mine"):
         shutil.copytree(tiny.trained.bundle, models / old)
-    args = ("retrain", "--config", tiny.config, "--data", data, "--models", models, "--keep", 2)
+    args: tuple[object, ...] = ("retrain", "--config", tiny.config, "--data", data, "--models", models, "--keep", 2)
     args = (*args, "--processed", tmp_path / "processed")
     with service(200, {"bundle": "x", "workers": 2}) as (url, calls):
         code, out, _ = run(capfd, *args, "--refresh", copying(tiny.data, data), "--service", url)
@@ -80,7 +80,7 @@ def test_a_loser_stays_out_and_is_no_failure(
     (models / "current").symlink_to("good")
     for hour in sorted(later.iterdir())[:3]:
         shutil.copytree(hour, data / hour.name)
-    args = ("retrain", "--config", stump.parent / "stump.yaml", "--data", data, "--models", models)
+    args: tuple[object, ...] = ("retrain", "--config", stump.parent / "stump.yaml", "--data", data, "--models", models)
     args = (*args, "--processed", tmp_path / "processed")
     with service(200, {"workers": 1}) as (url, calls):
         code, out, _ = run(capfd, *args, "--metric", "log_loss", "--replicates", 60, "--service", url)
@@ -95,7 +95,7 @@ def test_a_step_that_fails_is_one_line_and_changes_nothing(
 ) -> None:
     """A refresh that fails, or is not there; data without labels of the future."""
     models = tmp_path / "models"
-    args = ("retrain", "--config", tiny.config, "--data", tiny.data, "--models", models)
+    args: tuple[object, ...] = ("retrain", "--config", tiny.config, "--data", tiny.data, "--models", models)
     args = (*args, "--processed", tmp_path / "processed")
     failing = f"{sys.executable} -c \"import sys; sys.exit('the bucket is gone')\""
     assert "to end with 0, received 1: the bucket is gone" in mistake(run(capfd, *args, "--refresh", failing))
@@ -110,7 +110,7 @@ def test_a_service_that_fails_is_told_of_after_all_were_asked(
 ) -> None:
     """The bundle stays promoted; the line names who does not answer from it, the others do."""
     models = tmp_path / "models"
-    args = ("retrain", "--config", tiny.config, "--data", tiny.data, "--models", models)
+    args: tuple[object, ...] = ("retrain", "--config", tiny.config, "--data", tiny.data, "--models", models)
     args = (*args, "--processed", tmp_path / "processed")
     with (
         service(401, {"detail": "a token is missing"}) as (closed, _),

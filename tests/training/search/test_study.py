@@ -231,7 +231,19 @@ def test_tune_shows_the_front_and_trains_the_choice(
     monkeypatch.setattr(pipeline, "judge", lambda *_: tiny.trained.evaluation)
     space, out, model = tmp_path / "space.yaml", tmp_path / "study", tmp_path / "models" / "tuned"
     space.write_text(yaml.safe_dump({"training.classifier.rounds": {"int": [1, 30]}}), encoding="utf-8")
-    args = ("tune", "--config", tiny.config, "--data", tiny.data, "--out", out, "--space", space, "--model", model)
+    args: tuple[object, ...] = (
+        "tune",
+        "--config",
+        tiny.config,
+        "--data",
+        tiny.data,
+        "--out",
+        out,
+        "--space",
+        space,
+        "--model",
+        model,
+    )
     args = (*args, "--processed", tmp_path / "processed")
     code, said, _ = run(capfd, *args, "--trials", 2, "--rounds", 5, "--budget-us", 1e6)
     assert code == 0
