@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from app.features.spec import HistoryState
-from app.inference.ensemble import Blend, blend, gate_and_conditional
+from app.inference.ensemble import Blend, blend
 from app.inference.specification import Calibration, Curve, EnsembleSpec
 from training.learning.boosting import Floats, Ints, Mask
 from training.learning.calibration import (
@@ -27,9 +27,10 @@ from training.learning.calibration import (
     shrunk_ratio,
 )
 from training.learning.labels import Labels
-from training.learning.options import CalibrationConfig
+from training.learning.options import CalibrationConfig, Strategy
 from training.learning.probability import fit_curve
-from training.learning.tails import LEAST_SIZE, payers
+from training.learning.strategies import revenue_of_buyers
+from training.learning.tails import payers
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Evidence:
     mix : Blend of n rows
         Before calibration.
     conditional : ndarray of shape (n_horizons, n), US dollars
-        E[y | buy] of the base models, or E[y] of those that are free of the gate; at least `LEAST_SIZE`.
+        E[y | buy] of the base models up to a factor, above 0 (`strategies.revenue_of_buyers`).
     state : ndarray of shape (n,), int64
         History state as the rows came.
     labels : Labels of n rows
@@ -57,11 +58,18 @@ class Evidence:
 
     @classmethod
     def of(
-        cls, raw: Floats, raw_meta: Floats | None, state: Ints, labels: Labels, later: Mask, spec: EnsembleSpec
+        cls,
+        raw: Floats,
+        raw_meta: Floats | None,
+        state: Ints,
+        labels: Labels,
+        later: Mask,
+        spec: EnsembleSpec,
+        strategy: Strategy = "two_stage",
     ) -> Evidence:
         """From raw scores of the base models, (n, n_base_outputs), and of the meta-learner."""
-        conditional = np.maximum(gate_and_conditional(raw, spec)[1], LEAST_SIZE)
-        return cls(blend(raw, raw_meta, spec), conditional, state, labels, later)
+        sizes = revenue_of_buyers(raw, spec, strategy)
+        return cls(blend(raw, raw_meta, spec), sizes, state, labels, later)
 
 
 def fit_calibration(

@@ -8,19 +8,19 @@ from dataclasses import dataclass, replace
 import lightgbm as lgb
 import numpy as np
 
-from app.inference.ensemble import gate_and_conditional, meta_features
+from app.inference.ensemble import meta_features
 from app.inference.outputs import GATE, LinearSpec, head
 from app.inference.specification import GATED, LOG_MEAN, EnsembleSpec, LibrarySpec, Output
 from training.config import TrainingConfig
-from training.learning import forms, strategies
+from training.learning import forms
 from training.learning.bases import Base, bases_out_of_fold, fit_bases
 from training.learning.boosting import Floats, Ints, Mask, Matrix, Runtime, out_of_fold
 from training.learning.chain import Chain, fit_chain
 from training.learning.classifier import fit_gate
 from training.learning.labels import Labels
-from training.learning.options import BasesConfig, MetaConfig
+from training.learning.options import BasesConfig, MetaConfig, Strategy
 from training.learning.stacking import L2, best_log_head, fit_meta
-from training.learning.strategies import fit_strategy
+from training.learning.strategies import fit_strategy, revenue_of_buyers
 from training.learning.tails import tail_smoothed
 
 BASE_LIBRARY = "base.so"
@@ -70,7 +70,9 @@ class FittedBase:
     ----------
     libraries : tuple of Fitted
         In the order in which they are asked: a later one may read what earlier ones answer.
-    strategy, form : str
+    strategy : Strategy
+        Of the training.
+    form : str
         As of `EnsembleSpec`.
     trees : tuple of FittedTrees
         Base learners of another kind, which only the meta-learner reads.
@@ -79,7 +81,7 @@ class FittedBase:
     """
 
     libraries: tuple[Fitted, ...]
-    strategy: str
+    strategy: Strategy
     form: str
     trees: tuple[FittedTrees, ...] = ()
     linear: tuple[FittedLinear, ...] = ()
@@ -161,7 +163,7 @@ def fit_base(
     if chained:
         chain = fit_chain(matrix, labels, everyone, fold, config.regressors)
         libraries = _linked(libraries[0], chain, horizons)
-    served = strategies.SERVED[config.strategy], forms.SERVED[config.regressors.form]
+    served = config.strategy, forms.SERVED[config.regressors.form]
     if config.bases is None:
         return FittedBase(libraries, *served)
     return FittedBase(libraries, *served, *_others(matrix, z, fold, config.bases, progress))
@@ -227,8 +229,7 @@ def fit_stack(
     """
     raw = base.out_of_fold
     matrix = Matrix(meta_features(raw, spec), runtime, weight=labels.weight)
-    _, conditional = gate_and_conditional(raw, spec)
-    sizes = zip(labels.revenue.T, conditional, strict=True)
+    sizes = zip(labels.revenue.T, revenue_of_buyers(raw, spec, base.strategy), strict=True)
     target = np.column_stack([tail_smoothed(y, size) for y, size in sizes])
     z = np.log1p(labels.revenue[:, log_horizon])
 

@@ -17,14 +17,20 @@ from typing import Final
 import lightgbm as lgb
 import numpy as np
 
+from app.inference.forms import link
+from app.inference.specification import EnsembleSpec
 from training.learning.boosting import Floats, Mask, Matrix, shifted
 from training.learning.classifier import fit_gate
 from training.learning.forms import fit_form
 from training.learning.labels import Labels
 from training.learning.options import ClassifierConfig, RegressorConfig, Strategy
+from training.learning.tails import LEAST_SIZE
 
 SERVED: Final[dict[Strategy, str]] = {"two_stage": "two_stage", "converting_only": "free", "direct": "free"}
 """What the service is told of each: whether the gate multiplies."""
+
+LEAST_P: Final = 1e-6
+"""A probability below it, such as an isotonic curve's zero, counts as this where something is divided by it."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +101,28 @@ def fit_strategy(
     if strategy == "converting_only":
         heads = _levelled(matrix, heads, labels, rows, anchor)
     return ZeroInflated(strategy, [gate, *heads])
+
+
+def revenue_of_buyers(raw: Floats, spec: EnsembleSpec, strategy: Strategy) -> Floats:
+    """E[y_h | buy, x] of the base models up to a factor: the size by which payers' residuals are told.
+
+    A model of all rows knows E[y | x] alone; its size of a buyer is that over P(buy | x). Residuals by E[y | x] itself
+    would hold how unlikely each payer was, and the mean of their exponentials would be no level of anything.
+
+    Parameters
+    ----------
+    raw : ndarray of shape (n, n_base_outputs)
+    spec : EnsembleSpec
+    strategy : Strategy
+
+    Returns
+    -------
+    ndarray of shape (n_horizons, n), US dollars
+        At least `LEAST_SIZE`.
+    """
+    linked = link(raw, spec)
+    size = linked.expected / np.maximum(linked.p, LEAST_P) if strategy == "direct" else linked.conditional
+    return np.asarray(np.maximum(size, LEAST_SIZE))
 
 
 def _fit_direct(matrix: Matrix, labels: Labels, rows: Mask, config: RegressorConfig) -> list[lgb.Booster]:

@@ -25,6 +25,7 @@ from training.learning.labels import Labels
 from training.learning.learners import Fitted, FittedBase, fit_stack
 from training.learning.recalibration import recalibrated
 from training.learning.selection import Comparison, compare
+from training.learning.strategies import SERVED
 from training.learning.tails import tail_smoothed
 from training.publishing.publish import CERTIFIED_ROWS, publish_library, publish_trees
 from training.publishing.references import fit_multiplier
@@ -135,7 +136,7 @@ def _bare(base: FittedBase, labels: Labels, declaration: Declaration, config: Tr
         Calibration.identity(len(horizons)),
         np.ones(len(horizons)),
         MultiplierSpec(m.by, m.horizon, m.alpha, m.lo, m.hi, 1.0, {}),
-        base.strategy,
+        SERVED[base.strategy],
         base.form,
     )
     gate, money = config.classifier.resampling is not None, config.regressors.resampling is not None
@@ -170,7 +171,7 @@ def _calibrated(
     state = np.concatenate([rows.state[as_came], calibration.columns.row_state])
     later = np.arange(len(raw)) >= int(as_came.sum())
     labels = rows.labels.take(as_came).joined(calibration.labels)
-    evidence = Evidence.of(raw, raw_meta, state, labels, later, ensemble.spec)
+    evidence = Evidence.of(raw, raw_meta, state, labels, later, ensemble.spec, base.strategy)
     layout, plan = Layout(declaration), rows.plan
     lost = {s: ensemble.uncalibrated(plan.transform(calibration.in_state(layout, s))) for s in LOST}
     fit, weights = fit_calibration(evidence, lost, declaration.targets.log_mean_index, config.calibration)

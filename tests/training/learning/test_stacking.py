@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -85,6 +87,24 @@ def test_calibration_finds_the_level_of_every_horizon(base: FittedBase, market: 
             rows = market.state == state
             assert mix.ltv[h][rows].sum() / (factor * true[rows].sum()) == pytest.approx(1.0, abs=0.1)
     assert weights.shape == (3,)
+
+
+def test_a_mean_of_all_rows_is_calibrated_to_the_same_level(market: Market) -> None:
+    """`direct` knows E[y] alone: what it takes for a buyer's size is that over P(buy), so that its sums are the truth's
+    and not lifted by a few rare buyers.
+    """
+    tweedie = {**CONFIG.regressors.model_dump(), "form": "separate", "objective": "tweedie"}
+    config = TrainingConfig.model_validate({**CONFIG.model_dump(), "strategy": "direct", "regressors": tweedie})
+    direct = fit_base(Matrix(market.X, Runtime(1, 1)), market.labels, market.fold, (1, 7, 14), 1, 1, config)
+    raw, later = direct.out_of_fold, np.arange(N) >= N // 2
+    spec = dataclasses.replace(specification(direct), strategy="free")
+    found = Evidence.of(raw, None, market.state, market.labels, later, spec, "direct")
+    np.testing.assert_allclose(found.conditional[1], np.exp(raw[:, 2]) * (1.0 + np.exp(-raw[:, 0])))
+    calibration, _ = fit_calibration(found, {}, 1, CalibrationConfig())
+    true = market.p * market.mean7
+    for h, factor in enumerate((0.5, 1.0, 1.1)):
+        total = calibrate(found.mix, market.state, calibration).ltv[h].sum()
+        assert total / (factor * true.sum()) == pytest.approx(1.0, abs=0.08)
 
 
 def test_lost_histories_are_worth_the_same_in_sum(base: FittedBase, market: Market) -> None:
