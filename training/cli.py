@@ -29,6 +29,8 @@ from training.commands.options import (
 )
 from training.console import Bars, description, fail, summary
 
+INTERRUPTED = 130
+
 
 class Commands(TyperGroup):
     """Turns what goes wrong into one line and an exit code."""
@@ -39,10 +41,12 @@ class Commands(TyperGroup):
         before = signal.signal(signal.SIGTERM, _interrupt)
         try:
             code = super().main(*args, **{**extra, "standalone_mode": False})
+            if code == INTERRUPTED:  # newer versions of typer answer an interrupt by the code alone
+                raise KeyboardInterrupt
         except PltvError as error:
             code = fail(str(error), 1 if isinstance(error, BundleError) else 2)
         except (typer.Abort, KeyboardInterrupt):
-            code = fail("interrupted", 130)
+            code = fail("interrupted", INTERRUPTED)
         except Exception as error:
             if not hasattr(error, "format_message"):  # not what a wrong command line raises
                 raise

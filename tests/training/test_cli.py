@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import shutil
+import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -99,6 +101,15 @@ def test_a_wrong_command_line_is_one_line(
     monkeypatch.chdir(tmp_path)
     mistake(run(capfd, *args))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_is_one_line(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, signal_number: signal.Signals
+) -> None:
+    """Ctrl-C, and the eviction of a job: no traceback, and the exit code of an interrupt."""
+    monkeypatch.setattr("app.inference.manifest.read_manifest", lambda _: os.kill(os.getpid(), signal_number))
+    assert mistake(run(capfd, "inspect", "--bundle", tmp_path), 130) == "error: interrupted"
 
 
 def test_generate_then_predict(capfd: pytest.CaptureFixture[str], tiny: Tiny, tmp_path: Path) -> None:
