@@ -12,8 +12,8 @@ from typing import Any, Final
 import numpy as np
 
 from app.features.histories import HistoryTwin
+from app.features.memo import Memo
 from app.features.native import address
-from app.features.objects import Memo
 
 _SIZES: Final = ("n_places", "n_nodes", "n_buckets", "n_slots")
 _TABLES: Final = ("places", "nodes", "buckets")

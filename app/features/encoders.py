@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
 
 from app.features.columns import Floats, Ints, Texts
+from app.features.memo import remembered
 from app.features.spec import ENCODINGS
 
 MISSING_CODE: Final = 0
@@ -23,7 +23,7 @@ FIRST: Final = 3
 N_STATISTICS: Final = len(ENCODINGS)
 
 
-@lru_cache(maxsize=16_384)  # a file of rows repeats the texts of the one before
+@remembered(16_384)  # a file of rows repeats the texts of the one before
 def normalise(text: str) -> str:
     """The one spelling of a category: outer white space dropped, lower case."""
     return text.strip().lower()

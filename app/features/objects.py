@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from app.features.columns import Floats, Ints, hour_key
 from app.features.encoders import MISSING_CODE, UNSEEN, TextEncoder
 from app.features.histories import HistoryShape
+from app.features.memo import Memo
 from app.features.native import Library, address
 from app.features.parsing import RawRequest, unknown_history
 from app.features.scalars import month_start, version_number
@@ -25,7 +26,6 @@ from app.features.spec import CLOCK_KEYS, Lookup
 if TYPE_CHECKING:
     from app.features.matrix import FeaturePlan
 
-MOST_REMEMBERED: Final = 16_384  # texts a column; whoever sends more distinct ones pays for working them out
 _SIZES: Final = ("n_request_numbers", "n_request_texts", "n_cohort_keys")
 _OBJECTS: Final = (
     "attributes", "request_numbers", "request_texts", "campaign_numbers", "campaign_texts", "user_lookup_keys",
@@ -37,25 +37,6 @@ _TABLES: Final = (
     "row_unseen",
 )  # fmt: skip
 _ATTRIBUTES: Final = tuple(map(sys.intern, ("now", "state", "request", "campaigns", "history", "packed")))
-
-
-class Memo(dict[str, Any]):
-    """What a function made of the texts it has seen, up to `MOST_REMEMBERED` of them.
-
-    Parameters
-    ----------
-    compute : callable
-        text → number.
-    """
-
-    def __init__(self, compute: Callable[[str], Any]) -> None:
-        self._compute = compute
-
-    def __missing__(self, text: str) -> Any:
-        value = self._compute(text)
-        if len(self) < MOST_REMEMBERED:
-            self[text] = value
-        return value
 
 
 class _Objects(ctypes.Structure):

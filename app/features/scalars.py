@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -11,6 +10,7 @@ from app.features.aggregates import HOURS
 from app.features.columns import Columns, Floats, Texts
 from app.features.encoders import normalise
 from app.features.layout import Layout
+from app.features.memo import remembered
 
 MONTHS: Final = (
     "january", "february", "march", "april", "may", "june",
@@ -21,7 +21,7 @@ _DAY: Final = 86400.0
 NAN: Final = float("nan")
 
 
-@lru_cache(maxsize=4096)
+@remembered(4096)
 def version_number(text: str) -> float:
     """ "16.4.1" → 16.04: major plus minor in hundredths (at most .99); NaN where the text starts with no number."""
     major, _, rest = text.strip().partition(".")
@@ -31,7 +31,7 @@ def version_number(text: str) -> float:
     return int(major) + (min(int(minor), 99) / 100 if _digits(minor) else 0.0)
 
 
-@lru_cache(maxsize=4096)
+@remembered(4096)
 def month_start(text: str) -> float:
     """ "2025_july" → unix seconds of 2025-07-01 00:00 UTC; NaN where the text is no such month."""
     year, _, month = normalise(text).partition("_")

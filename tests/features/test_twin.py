@@ -20,7 +20,6 @@ from app.features.columns import Columns
 from app.features.history import History, parse_history, read_history
 from app.features.layout import Layout
 from app.features.matrix import FeaturePlan
-from app.features.objects import MOST_REMEMBERED, Memo
 from app.features.parsing import RawRequest, assemble, request_from_json
 from app.features.ragged import natural_log
 from app.features.spec import Declaration, HistoryState
@@ -147,15 +146,6 @@ def test_a_count_without_entries_costs_no_memory(library: Path) -> None:
     plan.twin = Twin(library, plan)
     assert plan.transform(columns).tobytes() == expected
     assert plan.transform_requests(requests)[0].tobytes() == expected
-
-
-def test_texts_without_end_are_not_remembered_without_end() -> None:
-    """The memory of a column is bounded, its answers are not."""
-    memo = Memo(len)
-    assert [memo["x" * n] for n in (1, 2, 2)] == [1, 2, 2]
-    memo.update((str(i), 0) for i in range(MOST_REMEMBERED))
-    assert memo["never"] == 5
-    assert "never" not in memo
 
 
 @given(st.lists(st.floats(1e-300, 1e300), min_size=1, max_size=50))

@@ -38,7 +38,7 @@ static inline object *get(object *dict, object *key) {
     return value == NONE ? 0 : value;
 }
 
-/* memo[text], a new reference: of a dictionary that computes what it lacks (app.features.objects.Memo). Only that is Python
+/* memo[text], a new reference: of a dictionary that computes what it lacks (app.features.memo.Memo). Only that is Python
  * code, which must not be run while an error is set; what is known is found without asking the class of the dictionary. */
 static inline object *recalled(object *memo, object *text) {
     object *value = PyDict_GetItemWithError(memo, text);
