@@ -165,6 +165,16 @@ def test_the_schedule_runs_a_command_that_exists() -> None:
     assert policy.items() <= template(job)["metadata"]["labels"].items()
 
 
+def test_whatever_the_schedule_writes_lies_on_a_volume() -> None:
+    """Its root is read-only: no folder that `pltv retrain` writes is left to a default beside the code."""
+    (container,) = containers(manifest("CronJob", "pltv-retrain"))
+    assert container["securityContext"]["readOnlyRootFilesystem"]
+    given = dict(argument.split("=", 1) for argument in container["args"][1:])
+    mounted = [mount["mountPath"] for mount in container["volumeMounts"]]
+    for option in ("--data", "--models", "--processed"):
+        assert any(given[option].startswith(f"{path}/") for path in mounted), option
+
+
 def test_the_image_of_training_is_of_the_same_user_and_has_a_compiler() -> None:
     """What the job runs as is what the image has; models are compiled where they are trained."""
     text = (DEPLOY / "training" / "Dockerfile").read_text(encoding="utf-8")
