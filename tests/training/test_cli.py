@@ -270,12 +270,15 @@ def test_a_place_for_results_is_looked_at_first(capfd: pytest.CaptureFixture[str
         ("ablate", "--config", config, "--data", data, "--out"),
         ("benchmark-cdnow", "--bundle", bundle, "--data", data, "--out"),
         (*tune, "--out"),
-        (*tune, "--out", tmp_path / "study", "--model"),
+        ("tune", "--config", config, "--data", data, "--out", tmp_path / "study", "--processed"),
+        ("train", "--config", config, "--data", data, "--out", tmp_path / "new", "--processed"),
     )
     for call in calls:
         assert f"{file}: expected a " in mistake(run(capfd, *call, file))
-    for call in calls[:-1]:
         assert f"{file / 'out'}: can not be written" in mistake(run(capfd, *call, file / "out"))
+    model = (*tune, "--out", tmp_path / "study", "--model")
+    assert f"{file}: expected a new place or a bundle" in mistake(run(capfd, *model, file))
+    assert f"{file}: expected a folder" in mistake(run(capfd, *model, file / "out"))
     assert file.read_text() == ""
 
 

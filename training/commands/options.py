@@ -47,9 +47,16 @@ def open_tracker(wanted: bool, config: TrackingConfig | None) -> Tracker | None:
 
 
 def make_room(processed: Path, gigabytes: float) -> None:
-    """Remove the runs unused for longest beyond a bound, and say so."""
-    from training.scale.pruning import prune
+    """Remove the runs unused for longest beyond a bound, and say so.
 
+    Raises
+    ------
+    InputError, DataError
+        Where nothing can be kept there, which would be found out after rows were read; or everybody may write there.
+    """
+    from training.scale.pruning import check_trusted, prune
+
+    check_trusted(writable(processed))
     removed = prune(processed, int(gigabytes * 1e9))
     if removed:
         freed = sum(one.size for one in removed) / 1e9
@@ -67,7 +74,7 @@ def writable(folder: Path) -> Path:
     if folder.exists() and not folder.is_dir():
         raise InputError("expected a folder to write to, received a file", str(folder))
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o775, parents=True, exist_ok=True)  # less the umask; never for everybody to write
         with tempfile.TemporaryFile(dir=folder):
             return folder
     except OSError as error:

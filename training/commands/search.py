@@ -73,11 +73,14 @@ def tune(
     from training.search.study import Settings, search
 
     tracker = open_tracker(track, load(config)[1].tracking)
-    make_room(processed, processed_gb)
     question = Question(read_yaml(config), load_space(space))
     settings = Settings(trials, error.value, ceiling_us, rounds, seed)
-    check_place(model)
-    study, reference = search(question, data, writable(out), settings, Bars(), CONSOLE.print, processed)
+    if train:  # after hours of search
+        check_place(model)
+        writable(model.parent)
+    writable(out)
+    make_room(processed, processed_gb)
+    study, reference = search(question, data, out, settings, Bars(), CONSOLE.print, processed)
     front = front_of(study, reference)
     chosen, budget = choose(front, budget_us)
     written = [*write(out, front, chosen, budget), out / CHOSEN]

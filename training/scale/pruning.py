@@ -12,7 +12,7 @@ import os
 import re
 import shutil
 import stat
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -49,23 +49,35 @@ def hold(directory: Path) -> int:
     Raises
     ------
     DataError
-        The folder can not be made or read, or everybody may write it.
+        The folder can not be made, read or locked, or everybody may write it or the one that it is in.
     """
     while True:
         try:
-            directory.mkdir(mode=_MODE, parents=True, exist_ok=True)
+            directory.parent.mkdir(mode=_MODE, parents=True, exist_ok=True)
+            directory.mkdir(mode=_MODE, exist_ok=True)
             descriptor = os.open(directory, os.O_RDONLY)
         except FileNotFoundError:  # it went between the two
             continue
         except OSError as fault:
             raise DataError(f"{directory}: can not be written ({fault.strerror})") from fault
-        fcntl.flock(descriptor, fcntl.LOCK_SH)
-        if _is_at(descriptor, directory):
-            _check_trusted(descriptor, directory)
-            with suppress(OSError):  # somebody else's folder, which is read only
-                os.utime(directory)
-            return descriptor
-        os.close(descriptor)
+        with ExitStack() as closing:
+            closing.callback(os.close, descriptor)
+            if _share(descriptor, directory):
+                closing.pop_all()
+                return descriptor
+
+
+def check_trusted(folder: Path) -> None:
+    """Refuse a folder that everybody may write.
+
+    Raises
+    ------
+    DataError
+    """
+    mode = folder.stat().st_mode
+    if mode & stat.S_IWOTH:
+        expected = "expected a folder that not everybody may write, since what lies there is run"
+        raise DataError(f"{folder}: {expected}; received mode {stat.S_IMODE(mode):o}")
 
 
 def prune(processed: Path, most: int) -> list[Removed]:
@@ -99,12 +111,29 @@ def prune(processed: Path, most: int) -> list[Removed]:
     return removed
 
 
+def _share(descriptor: int, directory: Path) -> bool:
+    """Take a share; whether the folder is still there."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+    except OSError as fault:
+        raise DataError(f"{directory}: can not be locked ({fault.strerror})") from fault
+    if not _is_at(descriptor, directory):
+        return False
+    check_trusted(directory.parent)  # whoever may write it puts another in the run's place
+    check_trusted(directory)
+    with suppress(OSError):  # somebody else's folder, which is read only
+        os.utime(directory)
+    return True
+
+
 def _remove(run: Path) -> bool:
     """Whether nobody held it, and it went."""
     try:
         descriptor = os.open(run, os.O_RDONLY)
     except FileNotFoundError:
         return False
+    except OSError as fault:
+        raise DataError(f"{run}: can not be removed ({fault.strerror})") from fault
     away = run.with_name(f".{run.name}.{os.getpid()}.gone")
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -127,14 +156,6 @@ def _is_at(descriptor: int, directory: Path) -> bool:
         return os.path.samestat(os.fstat(descriptor), directory.stat())
     except FileNotFoundError:
         return False
-
-
-def _check_trusted(descriptor: int, directory: Path) -> None:
-    mode = os.fstat(descriptor).st_mode
-    if mode & stat.S_IWOTH:
-        os.close(descriptor)
-        expected = "expected a folder that not everybody may write, since what lies there is run"
-        raise DataError(f"{directory}: {expected}; received mode {stat.S_IMODE(mode):o}")
 
 
 def _used_at(run: Path) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import multiprocessing
 import os
@@ -130,15 +131,39 @@ def test_a_folder_that_everybody_may_write_is_refused(processed: Path) -> None:
         Finished(processed, "a")
 
 
+def test_so_is_a_run_in_a_folder_that_everybody_may_write(processed: Path) -> None:
+    """Whoever may write there puts another in the run's place, before it is made or after."""
+    processed.chmod(0o1777)
+    for name in ("a", "new"):
+        with pytest.raises(DataError, match=rf"^{processed}: expected a folder that not everybody.*mode 1777$"):
+            Finished(processed, name).hold()
+
+
+def test_a_folder_without_locks_is_one_line(processed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some network file systems know none: the run is named, and no descriptor stays open."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    before = len(list(Path("/dev/fd").iterdir()))
+    with pytest.raises(DataError, match=rf"^{processed}/\w+: can not be locked \(No locks available\)$"):
+        Finished(processed, "a")
+    with pytest.raises(DataError, match=rf"^{processed}/\w+: can not be removed \(No locks available\)$"):
+        prune(processed, 0)
+    assert len(list(Path("/dev/fd").iterdir())) == before
+
+
 def test_no_folder_is_made_that_everybody_may_write(tmp_path: Path) -> None:
     """Whatever the umask says."""
     before = os.umask(0)
     try:
-        made = Finished(tmp_path, "a")
+        made = Finished(tmp_path / "processed", "a")
         made.hold()
     finally:
         os.umask(before)
-    assert not made.directory.stat().st_mode & stat.S_IWOTH
+    for folder in (made.directory, made.directory.parent):
+        assert not folder.stat().st_mode & stat.S_IWOTH
 
 
 def test_the_command_names_what_went(capfd: pytest.CaptureFixture[str], processed: Path) -> None:
