@@ -65,7 +65,8 @@ def fit_prior(
     Returns
     -------
     Prior
-        Values: p_buyer, ltv of each horizon, log_mean. A row with a missing field is in no cohort of that level.
+        Values: p_buyer, ltv of each horizon, log_mean. A row with a missing field is in no cohort of that level; rows
+        of no weight make none.
     """
     answers = np.column_stack([predictions.p_buyer, predictions.ltv, predictions.log_mean])
     w = _mean_one(weight, len(answers))[:, None]
@@ -76,8 +77,10 @@ def fit_prior(
         counts = np.bincount(codes, w[:, 0], len(names))[:, None]
         sums, wider = (_sums(w * values, codes, len(names)) for values in (answers, expected))
         means = (sums + k * wider / np.maximum(counts, LEAST_WEIGHT)) / (counts + k)
-        expected = np.where([[names[c] is None] for c in codes], expected, means[codes])
-        tables.append({str(n): _rising(m) for n, m in zip(names, means, strict=True) if n is not None})
+        told = counts[:, 0] > 0.0  # rows of no weight say nothing: their cohort has the answer of the wider one
+        expected = np.where([[names[c] is None or not told[c]] for c in codes], expected, means[codes])
+        found = zip(names, means, told, strict=True)
+        tables.append({str(n): _rising(m) for n, m, known in found if n is not None and known})
     return Prior((*map(tuple, levels), ()), tuple(reversed(tables)))
 
 

@@ -33,3 +33,15 @@ def test_cohorts_are_shrunk_to_the_next_wider_one() -> None:
     assert prior.lookup("us", "ios")[0] == pytest.approx((1.0 + 2.0 * us) / 3.0)
     assert prior.lookup(None, "ios") == pytest.approx((3.0, 3.0, 4.0, 3.0))
     assert all(low <= high for table in prior.tables for _, low, high, _ in table.values())
+
+
+def test_a_cohort_of_no_weight_answers_as_the_wider_one() -> None:
+    """Rows that count for nothing say nothing: not that nobody there ever pays."""
+    value, weight = np.array([1.0, 1.0, 4.0, 6.0]), np.array([1.0, 1.0, 0.0, 2.0])
+    predictions = Predictions(value, np.column_stack([value, value + 1]), value, value, np.zeros(4, dtype=bool))
+    columns = {"country": texts("us", "us", "es", "es"), "os": texts("ios", "android", "ios", "android")}
+    prior = fit_prior(predictions, columns, [("country", "os"), ("country",)], 2.0, weight)
+    assert prior.lookup("es", "ios") == prior.lookup("es", "web")
+    assert prior.lookup("es", "ios")[0] == pytest.approx((2.0 * 6.0 + 2.0 * 3.5) / 4.0)
+    without = fit_multiplier(value, texts("a", "a", "b", "a"), MultiplierConfig(by="x", prior_rows=2.0), weight)
+    assert without.by_advertiser["b"] == pytest.approx(without.reference)
