@@ -37,8 +37,8 @@ from training.scale.loading import identity
 
 ROWS: Final = 256
 """Rows that take turns in the timing."""
-LEARNERS: Final = {"strategy", "classifier", "regressors", "log_mean", "meta", "selection", "calibration", "multiplier",
-                   "prior", "report", "tracking"}  # fmt: skip
+LEARNERS: Final = {"strategy", "classifier", "regressors", "log_mean", "meta", "bases", "selection", "calibration",
+                   "multiplier", "prior", "report", "tracking"}  # fmt: skip
 """Parts of a configuration that rows and features do not rest on; of all others they do."""
 
 Error = Literal["all", "log_loss", "msle", "deviance"]

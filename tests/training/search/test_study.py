@@ -26,6 +26,7 @@ from training.config import load
 from training.data.dataset import Dataset
 from training.data.splits import temporal_split
 from training.evaluation.variants import read_yaml
+from training.learning.options import BasesConfig
 from training.locking import exclusive
 from training.progress import Silent
 from training.search import study as study_module
@@ -68,7 +69,8 @@ def test_rows_are_prepared_once_for_all_learners(tiny: Tiny, bench: Bench) -> No
     """Another learner reads no rows again; another mask or split does."""
     first = bench._rows(tiny.declaration, tiny.training)[1]
     deeper = tiny.training.classifier.model_copy(update={"rounds": 9})
-    assert bench._rows(tiny.declaration, tiny.training.model_copy(update={"classifier": deeper}))[1] is first
+    for learners in ({"classifier": deeper}, {"bases": BasesConfig()}, {"strategy": "direct"}):
+        assert bench._rows(tiny.declaration, tiny.training.model_copy(update=learners))[1] is first
     masked = bench._rows(tiny.declaration, tiny.training.model_copy(update={"history_mask": 0.0}))[1]
     assert masked is not first
     assert (masked.state != first.state).any()
