@@ -31,7 +31,7 @@ Reply = bytes | None | Lost
 Done = Callable[[Reply], None]
 """Gets the value of a key, None where there is none, or why it is not known; must not raise."""
 
-Values = Sequence[bytes | None] | Exception
+Values = list[bytes | None] | Exception
 Read = Callable[[Sequence[bytes], Callable[[Values], None]], None]
 
 
@@ -112,7 +112,7 @@ class JoinedReads:
     def _land(self, group: _Group, values: Values) -> None:
         if group.over:
             return
-        if isinstance(values, Exception) or len(values) != len(group.waiting):
+        if isinstance(values, Exception) or not _are_values(values, len(group.waiting)):
             self._on_failure()
             self._end(group, Lost.ERROR)
             return
@@ -147,6 +147,11 @@ class JoinedReads:
             group.timer.cancel()
         self._under_way.discard(group)
         self._depart()
+
+
+def _are_values(reply: object, n: int) -> bool:
+    """Whether a reply holds a value a key; whatever else a server says must not end in whoever reads the value."""
+    return isinstance(reply, list) and len(reply) == n and all(v is None or isinstance(v, bytes) for v in reply)
 
 
 class _Impatient:

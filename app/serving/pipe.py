@@ -77,6 +77,9 @@ class Pipe:
         except BaseException:
             await connection.disconnect(nowait=True)
             raise
+        if self._line is not None and not self._line.lost:  # somebody asked meanwhile, or opened: one is enough
+            await connection.disconnect(nowait=True)
+            return
         self._line = _Line(connection)
 
     async def _reconnect(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from app.serving.joins import MAX_KEYS, MAX_UNDER_WAY, JoinedReads, Lost, Reply, Values
 from tests.serving.observed import soon, until
@@ -130,11 +131,11 @@ def test_a_deadline_is_the_callers_own() -> None:
 
 
 def test_any_exception_is_a_lost_reply() -> None:
-    """What takes the place of the values, whatever it is, reaches nobody as an exception; nor do too few values."""
+    """What takes the place of the values, whatever it is, reaches nobody: an exception, too few, or no such values."""
 
     async def scenario() -> None:
         source = Source()
-        errors: list[Values] = [ZeroDivisionError(), []]
+        errors: list[Any] = [ZeroDivisionError(), [], 7, b"A", [7], [[b"A"]]]
         for n, source.error in enumerate(errors, start=1):
             assert await source.get(b"a", soon()) is Lost.ERROR
             assert (source.replies, source.failures) == (0, n)

@@ -40,7 +40,7 @@ class Scripted:
     """A server that says what a test has it say, whatever it is asked."""
 
     def __init__(self, say: Callable[[int], bytes]) -> None:
-        self.connections = 0
+        self.connections = self.left = 0
         self._say = say
 
     @contextlib.asynccontextmanager
@@ -62,6 +62,7 @@ class Scripted:
         except ConnectionError:
             pass  # the pipe has hung up
         finally:
+            self.left += 1
             writer.close()
 
 
@@ -153,6 +154,22 @@ def test_open_leaves_a_silent_connection() -> None:
             assert not silent.done()
             await pipe.open()
             assert isinstance(await silent, ConnectionError)
+            assert await told(pipe, b"PING") == b"PONG"
+
+    asyncio.run(scenario())
+
+
+def test_asking_while_it_is_opened_leaves_one_connection() -> None:
+    """Either way of connecting may come first: the other's connection is not left open beside it."""
+
+    async def scenario() -> None:
+        server = Scripted(lambda _: b"+PONG\r\n")
+        async with server.listening() as url, piped(url) as pipe:
+            opening = asyncio.ensure_future(pipe.open())
+            await asyncio.sleep(0)
+            assert await told(pipe, b"PING") == b"PONG"
+            await opening
+            await until(lambda: server.connections - server.left == 1, "one connection is left")
             assert await told(pipe, b"PING") == b"PONG"
 
     asyncio.run(scenario())
