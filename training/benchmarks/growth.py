@@ -22,7 +22,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from app.errors import PltvError
+from app.errors import InputError, PltvError
+from training.commands.options import writable
 from training.config import TrainingConfig, load
 from training.data.dataset import Dataset
 from training.data.sampling import spread
@@ -61,7 +62,7 @@ def measure(declaration_path: Path, data: Path, sampling: dict[str, float | int 
     """
     declaration, config = load(declaration_path)
     config = config.sampled(**sampling)
-    dataset = Dataset(data, declaration)
+    dataset = Dataset(data, declaration, config.weighting)
     parts = temporal_split(spread(dataset.partitions, config.sampling.max_partitions), config.split.options())
     loader = Loader(dataset, config, LocalWorkers(config.threads), Finished.temporary())
     stages: list[Stage] = [Stage("start", 0, 0.0, 0.0, _peak_mb())]
@@ -135,15 +136,18 @@ def _parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure every data set, and show them; a mistake is one line and exit code 2."""
     arguments = _parser().parse_args(argv)
-    if arguments.here:
-        sampling = {name: getattr(arguments, name) for name in ("train_frac", "max_partitions", "heldout_rows")}
-        try:
-            stages = measure(arguments.config, arguments.data[0], sampling)
-        except PltvError as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 2
-        print(json.dumps([asdict(stage) for stage in stages]))
-        return 0
+    try:
+        if arguments.here:
+            sampling = {name: getattr(arguments, name) for name in ("train_frac", "max_partitions", "heldout_rows")}
+            print(json.dumps([asdict(stage) for stage in measure(arguments.config, arguments.data[0], sampling)]))
+            return 0
+        if arguments.out is not None:  # before anything long begins
+            writable(arguments.out.parent)
+            if arguments.out.is_dir():
+                raise InputError("expected a file to write to, received a folder", str(arguments.out))
+    except PltvError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     found: dict[str, list[dict[str, Any]]] = {}
     for data in arguments.data:
         done = subprocess.run(_command(arguments, data), stdout=subprocess.PIPE, check=False)

@@ -42,3 +42,12 @@ def test_a_mistake_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 1
     assert said[0].startswith(f"error: {tmp_path / 'no.yaml'}: can not be read")
+
+
+def test_a_place_for_figures_is_looked_at_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Before any data set is measured, of which there is none here."""
+    (tmp_path / "file").write_text("")
+    args = ["--config", str(tmp_path / "no.yaml"), "--data", str(tmp_path), "--out"]
+    for place, expected in ((tmp_path, "expected a file"), (tmp_path / "file" / "out.json", "expected a folder")):
+        assert main([*args, str(place)]) == 2
+        assert expected in capsys.readouterr().err
