@@ -9,7 +9,6 @@ row as plain numbers, and no history is read, nothing calibrated, nothing put in
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 import subprocess
 import sys
@@ -24,9 +23,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.inference.predictor import Predictor
+from app.inference.specification import EnsembleSpec
 from loadtests.benchmarks.processes import ROOT
 from loadtests.benchmarks.scenarios.models import matrix
 from loadtests.payloads import Body
+from training.publishing.compilation import load_models
 
 Floats = NDArray[np.float64]
 
@@ -90,9 +91,18 @@ def scores_of(boosters: Sequence[lgb.Booster], X: Floats, *, raw: bool = False) 
     return np.column_stack([booster.predict(X, raw_score=raw, num_threads=1) for booster in boosters])
 
 
-def boosters_of(bundle: Path, library: str, names: Sequence[str]) -> list[lgb.Booster]:
-    """The boosters that a library of a bundle was compiled from."""
-    return [lgb.Booster(model_file=bundle / "models" / f"{library}.{name}.txt") for name in names]
+def base_of(bundle: Path, spec: EnsembleSpec) -> dict[str, lgb.Booster]:
+    """The boosters of the base models by name.
+
+    Raises
+    ------
+    RuntimeError
+        Where they read each other's answers, or are more than LightGBM's: ready rows are not all that they need.
+    """
+    library, names = spec.base[0], [output.name for output in spec.base[0].outputs]
+    if len(spec.base) > 1 or spec.linear:
+        raise RuntimeError(f"{bundle}: expected one library of base models, received {len(spec.base)}")
+    return dict(zip(names, load_models(bundle, library), strict=True))
 
 
 def learn(X: Floats, y: Floats, like: lgb.Booster) -> lgb.Booster:
@@ -129,9 +139,9 @@ def most_used(boosters: Sequence[lgb.Booster], width: int) -> NDArray[np.intp]:
 
 
 def _make(bundle: Path, bodies: Sequence[Body], place: Path, case: str) -> None:
-    names = [output["name"] for output in json.loads((bundle / "ensemble.json").read_bytes())["base"]["outputs"]]
-    own = boosters_of(bundle, "base", names)
     predictor = Predictor.load(bundle, golden=False)
+    found = base_of(bundle, predictor.ensemble.spec)
+    names, own = list(found), list(found.values())
     X = matrix(predictor, list(bodies), min(_TRAINING_ROWS, len(bodies)))
     predictor.close()
     if case == "own":

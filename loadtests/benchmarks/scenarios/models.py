@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -39,8 +38,8 @@ def run(bench: Bench, out: Measurements) -> None:
         path = bench.work / f"X-{corpus}.npy"
         np.save(path, matrix(predictor, bodies, bench.pace.batch_rows))
         _run(bench, out, corpus, path)
-    trees = json.loads((bench.bundle / "ensemble.json").read_bytes())["base"]["outputs"]
-    out.note(f"the ensemble: {len(trees)} models of {len(predictor.plan.names)} features, {bench.bundle.name}")
+    n_models = sum(len(library.outputs) for library in predictor.ensemble.spec.base)
+    out.note(f"the ensemble: {n_models} models of {len(predictor.plan.names)} features, {bench.bundle.name}")
 
 
 def matrix(predictor: Predictor, bodies: list[Body], rows: int) -> NDArray[np.float64]:
