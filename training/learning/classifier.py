@@ -2,22 +2,18 @@ r"""Stage 1: who buys. X, the gate's label and the rows enter; a booster whose s
 
 Keeping a share of the negatives, or weighing the classes, moves the prior by a factor that depends on the class alone:
 the booster gets it back as a constant on its logit (`resampling`), and all that reads the score reads the prior of
-the data. A resampling by *revenue*, such as HistOS, has no such constant. It is offered only together with its remedy,
-`fit_resampled`: isotonic calibration on out-of-fold scores of rows that were not resampled.
+the data. A resampling by *revenue*, such as HistOS, has no such constant. Its remedy is an isotonic curve over
+out-of-fold scores of rows that were not resampled, which is served with the gate (`recalibration.recalibrated`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import lightgbm as lgb
 import numpy as np
 
-from app.inference.specification import Curve
-from training.learning.boosting import Floats, Ints, Mask, Matrix, out_of_fold, shifted
+from training.learning.boosting import Floats, Mask, Matrix, shifted
 from training.learning.labels import Labels
-from training.learning.options import ClassifierConfig, ResamplingConfig
-from training.learning.probability import fit_isotonic
+from training.learning.options import ClassifierConfig
 from training.learning.resampling import (
     log_odds_of_class_weights,
     log_odds_of_negatives_kept,
@@ -71,58 +67,6 @@ def fit_gate(matrix: Matrix, labels: Labels, horizon: int, rows: Mask, config: C
     """
     if config.resampling is None:
         return fit_classifier(matrix, labels.buyer, rows, config)
-    return _fit_on_resampled(matrix, labels, horizon, rows, config, config.resampling)
-
-
-def _fit_on_resampled(
-    matrix: Matrix, labels: Labels, horizon: int, rows: Mask, config: ClassifierConfig, resampling: ResamplingConfig
-) -> lgb.Booster:
     revenue, known = np.nan_to_num(labels.revenue[:, horizon]), rows & np.isfinite(labels.buyer)
-    weight = row_weights(revenue, known & np.equal(labels.buyer, 1.0), resampling, matrix.runtime.seed)
+    weight = row_weights(revenue, known & np.equal(labels.buyer, 1.0), config.resampling, matrix.runtime.seed)
     return matrix.fit(OBJECTIVE, labels.buyer, known & (weight > 0.0), config, weight=weight)
-
-
-@dataclass(frozen=True)
-class Recalibrated:
-    """A classifier of resampled rows, and the curve without which its score says nothing.
-
-    Parameters
-    ----------
-    booster : lightgbm.Booster
-    curve : Curve
-        sigmoid(score) → P(buy).
-    out_of_fold : ndarray of shape (n,)
-        Raw scores of the training rows by boosters that did not see them.
-    """
-
-    booster: lgb.Booster
-    curve: Curve
-    out_of_fold: Floats
-
-    def predict(self, raw: Floats) -> Floats:
-        """P(buy) of raw scores: sigmoid, then linear interpolation in the curve; shape (n,)."""
-        return np.interp(1.0 / (1.0 + np.exp(-raw)), self.curve.x, self.curve.y)
-
-
-def fit_resampled(
-    matrix: Matrix, labels: Labels, horizon: int, fold: Ints, config: ClassifierConfig, resampling: ResamplingConfig
-) -> Recalibrated:
-    """Fit P(buy | x) on buyers resampled by their revenue, and calibrate it on all rows as they came.
-
-    Parameters
-    ----------
-    matrix : Matrix of n rows
-    labels : Labels of n rows
-    horizon : int
-        Position of the horizon whose revenue is resampled.
-    fold : ndarray of shape (n,), int64
-    config : ClassifierConfig
-    resampling : ResamplingConfig
-    """
-
-    def fit(rows: Mask) -> list[lgb.Booster]:
-        return [_fit_on_resampled(matrix, labels, horizon, rows, config, resampling)]
-
-    scores = out_of_fold(fit, matrix, fold)[:, 0]
-    curve = fit_isotonic(1.0 / (1.0 + np.exp(-scores)), labels.buyer, labels.weight)
-    return Recalibrated(fit(np.ones(len(labels), dtype=bool))[0], curve, scores)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import lightgbm as lgb
 import numpy as np
 import pytest
 
-from training.learning.boosting import Matrix, Runtime, raw_scores
-from training.learning.classifier import fit_classifier, fit_resampled
+from training.learning.boosting import Mask, Matrix, Runtime, out_of_fold, raw_scores
+from training.learning.classifier import fit_classifier, fit_gate
 from training.learning.labels import Labels
-from training.learning.options import ClassifierConfig, ResamplingConfig
+from training.learning.options import ClassifierConfig
+from training.learning.probability import fit_isotonic
 
 TREES = {"rounds": 40, "leaves": 6, "learning_rate": 0.15, "min_leaf": 30}
 N = 12_000
@@ -61,9 +63,15 @@ def test_resampling_by_revenue_comes_with_its_calibration(
     """The raw score is far off the truth in sum, the recalibrated one is not, and out-of-fold scores are honest."""
     X, p, labels = rows
     fold = np.arange(N) % 3
-    config, resampling = ClassifierConfig(**TREES), ResamplingConfig.model_validate({"method": method})
-    fitted = fit_resampled(Matrix(X, Runtime(1, 1)), labels, 0, fold, config, resampling)
-    raw = raw_scores(fitted.booster, X, 1)
-    assert abs(sigmoid(raw).sum() / p.sum() - 1.0) > 0.25
-    assert fitted.predict(raw).sum() / p.sum() == pytest.approx(1.0, abs=0.1)
-    assert fitted.predict(fitted.out_of_fold).sum() / labels.buyer.sum() == pytest.approx(1.0, abs=0.01)
+    config = ClassifierConfig.model_validate({**TREES, "resampling": {"method": method}})
+    matrix = Matrix(X, Runtime(1, 1))
+
+    def fit(seen: Mask) -> list[lgb.Booster]:
+        return [fit_gate(matrix, labels, 0, seen, config)]
+
+    scores = sigmoid(out_of_fold(fit, matrix, fold)[:, 0])
+    curve = fit_isotonic(scores, labels.buyer)
+    raw = sigmoid(raw_scores(fit(np.ones(N, dtype=bool))[0], X, 1))
+    assert abs(raw.sum() / p.sum() - 1.0) > 0.25
+    assert np.interp(raw, curve.x, curve.y).sum() / p.sum() == pytest.approx(1.0, abs=0.1)
+    assert np.interp(scores, curve.x, curve.y).sum() / labels.buyer.sum() == pytest.approx(1.0, abs=0.01)
