@@ -27,7 +27,7 @@ from app.inference.stage import BaseStage
 
 __all__ = [
     "Blend", "Calibration", "Ensemble", "EnsembleSpec", "MultiplierSpec", "Predictions",
-    "blend", "calibrate", "gate_and_conditional", "meta_feature_names", "meta_features",
+    "blend", "calibrate", "meta_feature_names", "meta_features",
 ]  # fmt: skip
 
 Floats = NDArray[np.float64]
@@ -70,22 +70,6 @@ class Predictions:
     log_mean: Floats
     multiplier: Floats
     corrected: NDArray[np.bool_]
-
-
-def gate_and_conditional(raw: Floats, spec: EnsembleSpec) -> tuple[Floats, Floats]:
-    """Probability and conditional revenue of the base models, the first two of `app.inference.forms.link`.
-
-    Parameters
-    ----------
-    raw : ndarray of shape (n_rows, n_base_outputs), raw scores
-
-    Returns
-    -------
-    p : ndarray of shape (n_rows,)
-    conditional : ndarray of shape (n_horizons, n_rows), US dollars
-    """
-    linked = link(raw, spec)
-    return linked.p, linked.conditional
 
 
 def meta_feature_names(spec: EnsembleSpec) -> tuple[str, ...]:
