@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import DirectoryPath, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from redis.asyncio import ConnectionPool
 
 KIB: Final = 1024
 MIB: Final = 1024 * KIB
@@ -124,6 +125,12 @@ class Settings(BaseSettings):
         for name, path in parse_qsl(parts.query):
             if name in _TLS_FILES and not Path(path).is_file():
                 raise ValueError(f"{name}: expected a file of PEM, received {path}, which is none")
+        try:
+            if value is not None:
+                pool: Any = ConnectionPool.from_url(value.get_secret_value())
+                pool.make_connection()  # which connects to nothing yet
+        except (TypeError, ValueError):
+            raise ValueError("expected options that redis-py knows after ?, each with a value of its type") from None
         return value
 
     @field_validator("api_tokens", mode="before")

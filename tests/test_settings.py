@@ -86,6 +86,15 @@ def test_a_port_that_is_none_is_refused(url: str) -> None:
     assert "secret" not in str(told.value)
 
 
+@pytest.mark.parametrize("query", ["db=abc", "socket_timeout=soon", "databse=1"])
+def test_an_option_that_redis_knows_nothing_of_is_refused(query: str) -> None:
+    """Before the service starts, not by the first write; what is known is taken."""
+    for url in (f"redis://h?{query}", f"rediss://:secret@h:6380/0?{query}", f"unix:///run/redis.sock?{query}"):
+        with pytest.raises(ValidationError, match="expected options that redis-py knows"):
+            Settings(redis_url=SecretStr(url))
+    Settings(redis_url=SecretStr("rediss://user:secret@h:6380/0?ssl_cert_reqs=none&health_check_interval=30"))
+
+
 @pytest.mark.parametrize("url", ["localhost:6379", "http://redis", "redis://", "redis:6379"])
 def test_an_address_of_no_redis_is_refused(url: str) -> None:
     """At the start and in one line, not in every worker."""
