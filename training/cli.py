@@ -262,7 +262,7 @@ def prune(
     """Remove what earlier trainings left on disk, the run unused for longest first; none in use, and not the last."""
     from training.scale.pruning import prune as run
 
-    removed = run(processed, int(keep_gb * 1e9))
+    removed = run(processed, keep_gb * 1e9)
     for one in removed:
         typer.echo(f"removed: {processed / one.name}, {one.size / 1e9:.2f} GB")
     if not removed:

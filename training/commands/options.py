@@ -57,7 +57,7 @@ def make_room(processed: Path, gigabytes: float) -> None:
     from training.scale.pruning import check_trusted, prune
 
     check_trusted(writable(processed))
-    removed = prune(processed, int(gigabytes * 1e9))
+    removed = prune(processed, gigabytes * 1e9)
     if removed:
         freed = sum(one.size for one in removed) / 1e9
         typer.echo(f"{processed}: removed {len(removed)} of the runs unused for longest, {freed:.1f} GB")

@@ -80,7 +80,7 @@ def check_trusted(folder: Path) -> None:
         raise DataError(f"{folder}: {expected}; received mode {stat.S_IMODE(mode):o}")
 
 
-def prune(processed: Path, most: int) -> list[Removed]:
+def prune(processed: Path, most: float) -> list[Removed]:
     """Remove runs, the one that was used longest ago first, until all that are left take `most` bytes or less.
 
     Neither a run in use goes nor the one that was used last, which may be gone on with, nor what is no run.
@@ -89,7 +89,8 @@ def prune(processed: Path, most: int) -> list[Removed]:
     ----------
     processed : Path
         Folder of all runs; there need not be one.
-    most : int, bytes
+    most : float, bytes
+        May be infinite.
 
     Returns
     -------

@@ -167,7 +167,9 @@ def test_no_folder_is_made_that_everybody_may_write(tmp_path: Path) -> None:
 
 
 def test_the_command_names_what_went(capfd: pytest.CaptureFixture[str], processed: Path) -> None:
-    """A line a run; where nothing has to go it says so."""
+    """A line a run; where nothing has to go, as without a bound, it says so."""
+    code, out, _ = run(capfd, "prune", "--processed", processed, "--keep-gb", "inf")
+    assert (code, out) == (0, f"{processed}: nothing to remove\n")
     code, out, _ = run(capfd, "prune", "--processed", processed, "--keep-gb", 0)
     assert code == 0
     assert [line.startswith(f"removed: {processed}") for line in out.splitlines()] == [True, True]
