@@ -168,8 +168,7 @@ def _shared(workers: int) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         stack.enter_context(_shared_metrics(workers))
         if workers > 1:
-            made = tempfile.TemporaryDirectory(prefix="pltv-fleet-", ignore_cleanup_errors=True)
-            os.environ[_FLEET] = stack.enter_context(made)
+            os.environ[_FLEET] = stack.enter_context(_temporary("pltv-fleet-"))
             stack.callback(os.environ.pop, _FLEET)
         yield
 
@@ -185,7 +184,7 @@ def _shared_metrics(workers: int) -> Iterator[None]:
         _empty(Path(given))
         yield
     elif workers > 1:
-        with tempfile.TemporaryDirectory(prefix="pltv-metrics-", ignore_cleanup_errors=True) as made:
+        with _temporary("pltv-metrics-") as made:
             os.environ[_MULTIPROC] = made
             try:
                 yield
@@ -193,6 +192,13 @@ def _shared_metrics(workers: int) -> Iterator[None]:
                 del os.environ[_MULTIPROC]
     else:
         yield
+
+
+def _temporary(prefix: str) -> tempfile.TemporaryDirectory[str]:
+    try:
+        return tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True)
+    except OSError as error:
+        _exit(f"TMPDIR: expected a directory that can be written to ({error.strerror})")
 
 
 def _empty(directory: Path) -> None:

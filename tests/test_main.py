@@ -92,6 +92,11 @@ def test_mistakes_are_one_line(
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path / "file" / "metrics"))
     assert "PROMETHEUS_MULTIPROC_DIR" in mistake(capsys, "--port", "0")
+    monkeypatch.delenv("PROMETHEUS_MULTIPROC_DIR")
+    for name, value in (("IDENTITY_KEY", "a"), ("REDIS_URL", "redis://h"), ("WORKERS", "1")):
+        monkeypatch.setenv(f"PLTV_{name}", value)  # else their absence is told as well
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "none"))
+    assert "TMPDIR: " in mistake(capsys, "--port", "0", "--workers", "2")
 
 
 def test_workers_share_a_port_and_their_metrics(sealed: Path) -> None:
