@@ -132,12 +132,19 @@ class TreeSum:
         Raises
         ------
         BundleCorrupt
-            An entry is missing or of the wrong kind, or a child stands before its parent.
+            An entry is missing or of the wrong kind, a child stands before its parent, a split reads no feature, or
+            there is no tree.
         """
         try:
-            trees = tuple(_tree(one) for one in obj["trees"])
+            n_features, trees = int(obj["n_features"]), tuple(_tree(one) for one in obj["trees"])
             start, divisor = float(obj["start"]), int(obj["divisor"])
-            return cls(int(obj["n_features"]), trees, bool(obj["strict"]), bool(obj["single"]), start, divisor)
+            if not trees or divisor < 1:
+                raise ValueError(f"expected trees and a divisor above 0, received {len(trees)} and {divisor}")
+            found = cls(n_features, trees, bool(obj["strict"]), bool(obj["single"]), start, divisor)
+            features = found.splits()[0]
+            if ((features < 0) | (features >= n_features)).any():
+                raise ValueError(f"expected splits by features 0 to {n_features - 1}, received others")
+            return found
         except (KeyError, TypeError, ValueError) as error:
             raise BundleCorrupt(f"trees: {type(error).__name__}: {error}") from error
 

@@ -87,7 +87,7 @@ def test_json_keeps_every_bit(kind: str) -> None:
 
 
 def test_trees_that_are_none_are_one_line() -> None:
-    """A lacking entry, lists of different lengths, and children that lead back are refused before a row walks them."""
+    """A lacking entry, lists of several lengths, children that lead back, features that are none: no row walks them."""
     good = TreeSum.of_forest(forest()).to_json()
     short = {**good["trees"][0], "value": [1.0]}
     circle = {**good["trees"][0], "left": [0 if x == 1 else x for x in good["trees"][0]["left"]]}
@@ -95,6 +95,9 @@ def test_trees_that_are_none_are_one_line() -> None:
         ({k: v for k, v in good.items() if k != "divisor"}, "KeyError: 'divisor'"),
         ({**good, "trees": [short]}, "the same length"),
         ({**good, "trees": [circle]}, "after their parents"),
+        ({**good, "n_features": 1}, "splits by features 0 to 0, received others"),
+        ({**good, "trees": []}, "expected trees and a divisor above 0, received 0 and 12"),
+        ({**good, "divisor": 0}, "received 12 and 0"),
     ):
         with pytest.raises(BundleCorrupt, match=f"^trees: .*{message}"):
             TreeSum.from_json(broken)
