@@ -20,7 +20,7 @@ from app.api.schemas import (
     campaign_tree,
     request_tree,
 )
-from app.features.bids import BidTwin, Kind, Place
+from app.features.bids import MOST_PLACES, BidTwin, Kind, Place
 from app.features.layout import Layout
 from app.features.spec import Declaration
 
@@ -48,7 +48,7 @@ _SCALARS: Final = (
 
 
 def bid_twin(layout: Layout, max_campaigns: int, formats: Formats) -> BidTwin | None:
-    """The compiled reader of a layout's requests; None where no bundle has brought the code.
+    """The compiled reader of a layout's requests; None where no bundle has brought the code, or it has not the room.
 
     Parameters
     ----------
@@ -56,9 +56,10 @@ def bid_twin(layout: Layout, max_campaigns: int, formats: Formats) -> BidTwin | 
     max_campaigns : int
     formats : mapping
     """
-    if layout.histories is None:
+    places = _Table(layout.declaration, max_campaigns, formats).places
+    if layout.histories is None or len(places) > MOST_PLACES:
         return None
-    return BidTwin(layout.histories, _Table(layout.declaration, max_campaigns, formats).places, len(SLOTS))
+    return BidTwin(layout.histories, places, len(SLOTS))
 
 
 class _Table:

@@ -15,6 +15,9 @@ from app.features.histories import HistoryTwin
 from app.features.memo import Memo
 from app.features.native import address
 
+MOST_PLACES: Final = 256
+"""That the compiled code has room for; as in bids.c."""
+
 _SIZES: Final = ("n_places", "n_nodes", "n_buckets", "n_slots")
 _TABLES: Final = ("places", "nodes", "buckets")
 _NOWHERE: Final = -1

@@ -225,6 +225,20 @@ def test_the_number_of_campaigns_is_bounded(readers: tuple[Reader, Reader]) -> N
         assert is_read(readers, body) is (n == MOST)
 
 
+def test_a_declaration_of_any_width_is_read(readers: tuple[Reader, Reader]) -> None:
+    """By compiled code up to as many places as it has room for, by Python alone beyond."""
+    layouts, read = [], []
+    for n in (100, 300):
+        columns = {f"c{i}": {"kind": "number"} for i in range(n)}
+        layouts.append(Layout(Declaration.from_dict(SMALL | {"campaign": SMALL["campaign"] | columns})))
+        layouts[-1].histories = readers[1].layout.histories
+        reader = Reader(layouts[-1], Gate(10, frozenset({1})), MOST)
+        call = reader.read(written(small(ext={"campaigns": [{"id": "c", f"c{n - 1}": 7}]})), CLOCK)
+        assert call.campaigns == [{"id": "c", f"c{n - 1}": 7.0}]
+        read.append(reader.twin is not None)
+    assert read == [True, False]
+
+
 def test_only_what_is_wanted_is_handed_out(readers: tuple[Reader, Reader]) -> None:
     """What the gate looks at, as it was written; columns as they are normalised; nothing else."""
     device = {"os": "iOS", "osv": "14.4", "ifa": "a", "ext": {"atts": 3, "price": 2}, "geo": {"country": "ESP"}}
