@@ -4,7 +4,9 @@ Two kinds of rows are evidence: the later calibration slice, and the training ro
 of every curve is fitted on both, since neither is resampled and together they hold several times the payers. The
 *level* is then moved to the later slice, which is nearest to what will be served, by as much as its noise allows
 (`calibration.shrunk_ratio`): a market that drifts is followed, one that does not is left alone. For money the drift is
-that of the number of payers: the sum of a slice's revenue is too noisy to tell a drift from a whale.
+that of the number of payers: the sum of a slice's revenue is too noisy to tell a drift from a whale. Nor do smoothed
+tails sum to what came: the sum over all rows is unbiased and noisy, the smoothed one steady and somewhat off, and the
+level lies between them, nearer to the former the more payers there are.
 """
 
 from __future__ import annotations
@@ -31,6 +33,9 @@ from training.learning.options import CalibrationConfig, Strategy
 from training.learning.probability import fit_curve
 from training.learning.strategies import revenue_of_buyers
 from training.learning.tails import payers
+
+OF_SMOOTHING = 0.05
+"""Standard deviation, before any row is seen, of how far smoothing moves the sum of revenue: it did by 2 to 8 %."""
 
 
 @dataclass(frozen=True)
@@ -98,9 +103,11 @@ def fit_calibration(
     curves = [fit_ltv(x, t, payers(y), config, weight) for x, t, y in zip(mix.ltv, target, revenue.T, strict=True)]
     factor = fit_states(_priced(mix.ltv, curves), target, evidence.state, len(HistoryState), weight)
     ltv = _priced(mix.ltv, curves) * factor.T[:, evidence.state]
+    level = [_level(x, y, weight) for x, y in zip(ltv, revenue.T, strict=True)]
     drift = [_drift(mix.p_buyer, _paid(y), later, weight) for y in revenue.T]
-    curves = [Curve(curve.x, curve.y * d) for curve, d in zip(curves, drift, strict=True)]
-    ltv *= np.array(drift)[:, None]
+    scale = np.array(level) * np.array(drift)
+    curves = [Curve(curve.x, curve.y * by) for curve, by in zip(curves, scale.tolist(), strict=True)]
+    ltv *= scale[:, None]
     # A lost history changes what is known, not what the rows are worth in sum.
     for state, blind in lost.items():
         counts = np.ones(int(later.sum())) if weight is None else weight[later]
@@ -116,6 +123,13 @@ def fit_calibration(
 
 def _priced(ltv: Floats, curves: list[Curve]) -> Floats:
     return np.stack([x * np.interp(np.log1p(x), c.x, c.y) for x, c in zip(ltv, curves, strict=True)])
+
+
+def _level(prediction: Floats, revenue: Floats, weight: Floats | None) -> float:
+    """Ratio of revenue as it came to what the smoothed one was fitted to, shrunk to 1 by its noise."""
+    if weight is not None:
+        prediction, revenue = weight * prediction, weight * revenue
+    return shrunk_ratio(prediction, revenue, OF_SMOOTHING)
 
 
 def _drift(prediction: Floats, target: Floats, later: Mask, weight: Floats | None) -> float:

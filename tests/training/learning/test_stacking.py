@@ -107,6 +107,33 @@ def test_a_mean_of_all_rows_is_calibrated_to_the_same_level(market: Market) -> N
         assert total / (factor * true.sum()) == pytest.approx(1.0, abs=0.08)
 
 
+def test_what_smoothed_tails_lose_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where one payer of 500 spends two hundred times as much, no normal tail tells of him; the sum that came does."""
+    rng, n = np.random.default_rng(3), 40_000
+    p, size = rng.uniform(0.2, 0.8, n), rng.lognormal(0.0, 0.3, n)
+    pays, whale = rng.random(n) < p, np.arange(n) % 500 == 0
+    spent = size * np.where(whale, 200.0, 1.0) * rng.lognormal(-0.045, 0.3, n)
+    revenue = np.repeat((pays * spent)[:, None], 3, axis=1)
+    mix = Blend(p, np.tile(p * size, (3, 1)), p)
+    found = Evidence(
+        mix,
+        np.tile(size, (3, 1)),
+        np.zeros(n, dtype=np.int64),
+        Labels(pays.astype(float), revenue),
+        rng.random(n) < 0.5,
+    )
+
+    def level() -> float:
+        calibration, _ = fit_calibration(found, {}, 1, CalibrationConfig())
+        return float(
+            calibrate(mix, found.state, calibration).ltv[1].sum() / (p * size * np.where(whale, 200.0, 1.0)).sum()
+        )
+
+    given_back = level()
+    monkeypatch.setattr("training.learning.evidence.OF_SMOOTHING", 1e-9)
+    assert abs(given_back - 1.0) < 0.7 * abs(level() - 1.0)
+
+
 def test_lost_histories_are_worth_the_same_in_sum(base: FittedBase, market: Market) -> None:
     """The factors of a simulated state undo what losing the histories took from the sum."""
     found = evidence(base, market)
