@@ -48,7 +48,10 @@ _SCALARS: Final = (
 
 
 def bid_twin(layout: Layout, max_campaigns: int, formats: Formats) -> BidTwin | None:
-    """The compiled reader of a layout's requests; None where no bundle has brought the code, or it has not the room.
+    """The compiled reader of a layout's requests; None where no bundle has brought the code, or it is not enough.
+
+    It has room for `MOST_PLACES`, and hands a value out as one column: of a declaration with two columns of one place
+    it would lose one.
 
     Parameters
     ----------
@@ -57,7 +60,8 @@ def bid_twin(layout: Layout, max_campaigns: int, formats: Formats) -> BidTwin | 
     formats : mapping
     """
     places = _Table(layout.declaration, max_campaigns, formats).places
-    if layout.histories is None or len(places) > MOST_PLACES:
+    wires = [column.wire for column in layout.declaration.scope("request")]
+    if layout.histories is None or len(places) > MOST_PLACES or len({*wires}) < len(wires):
         return None
     return BidTwin(layout.histories, places, len(SLOTS))
 

@@ -239,6 +239,17 @@ def test_a_declaration_of_any_width_is_read(readers: tuple[Reader, Reader]) -> N
     assert read == [True, False]
 
 
+def test_two_columns_of_one_place_both_get_its_value(readers: tuple[Reader, Reader]) -> None:
+    """Each written in its own way."""
+    system = {"kind": "category", "wire": "device.os"}
+    more = {"system": system | {"format": "lower"}, "name": system, "dotted": system | {"wire": "device.osv"}}
+    layout = Layout(Declaration.from_dict(SMALL | {"request": SMALL["request"] | more}))
+    layout.histories = readers[1].layout.histories
+    body = written(small(device={"os": "iOS", "osv": "9.1"}))
+    call = Reader(layout, Gate(10, frozenset({1})), MOST).read(body, CLOCK)
+    assert call.request == {"system": "ios", "name": "iOS", "os_version": "9.1", "dotted": "9.1"}
+
+
 def test_only_what_is_wanted_is_handed_out(readers: tuple[Reader, Reader]) -> None:
     """What the gate looks at, as it was written; columns as they are normalised; nothing else."""
     device = {"os": "iOS", "osv": "14.4", "ifa": "a", "ext": {"atts": 3, "price": 2}, "geo": {"country": "ESP"}}
