@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import accumulate
+from typing import Any, Final
 
 from app.errors import DeclarationError
 from app.features.fields import (
@@ -40,6 +42,8 @@ __all__ = [
     "Lookup",
     "Targets",
 ]
+
+_PLACE: Final = re.compile(r"(?!id\.|imp\.|(ext\.campaigns|user\.ext\.history)(\.|$))[^.]+(\.[^.]+)+")
 
 
 @dataclass(frozen=True)
@@ -135,6 +139,7 @@ class Declaration:
         outcomes = {*self.targets.excluded, self.targets.gate, *map(self.targets.column, self.targets.horizons)}
         if leaked := sorted(outcomes.intersection(names)):
             raise DeclarationError(f"fields.{leaked[0]}: a target can not be a feature")
+        _check_places(self.fields)
         texts = {f.name for f in self.fields if f.kind in TEXTS}
         for name, kinds in self.encodings.items():
             if name not in texts:
@@ -176,9 +181,21 @@ def _fields(raw: Mapping[str, Any]) -> Iterator[Field]:
 
 def _wire(where: str, scope: str, entry: Mapping[str, Any]) -> str | None:
     wire = entry.get("wire")
-    if scope == "request" and not isinstance(wire, str):
-        raise DeclarationError(f"{where}.wire: expected the field's dotted place in the BidRequest, received {wire!r}")
+    if scope == "request" and not (isinstance(wire, str) and _PLACE.fullmatch(wire)):
+        raise DeclarationError(
+            f"{where}.wire: expected the field's dotted place in the BidRequest, outside of imp, ext.campaigns and "
+            f"user.ext.history, received {wire!r}"
+        )
     return wire
+
+
+def _check_places(fields: Sequence[Field]) -> None:
+    """No value may hold another: one of the two would never be found."""
+    wires = {f.wire: f.name for f in fields if f.scope == "request" and f.wire}
+    for wire, name in wires.items():
+        for outer in accumulate(wire.split(".")[:-1], "{}.{}".format):
+            if outer in wires:
+                raise DeclarationError(f"request.{name}.wire: {outer} is a value, that of request.{wires[outer]}")
 
 
 def _lookups(raw: Mapping[str, Any], fields: Sequence[Field]) -> Iterator[Lookup]:

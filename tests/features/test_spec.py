@@ -34,6 +34,11 @@ def _changed(*path: str, to: Any) -> dict[str, Any]:
         (_changed("user", "spend", "kind", to="map"), r"user\.spend\.kind: expected one of .*received 'map'"),
         (_changed("request", "price", "kind", to="histogram"), r"request\.price\.kind: .*user fields only"),
         (_changed("request", "price", to={"kind": "number"}), r"request\.price\.wire: expected"),
+        *(
+            (_changed("request", "price", "wire", to=wire), rf"request\.price\.wire: expected .* received '{wire}'$")
+            for wire in ("at", "id.x", "imp.bidfloor", ".os", "device.", "a..b", "ext.campaigns", "user.ext.history.x")
+        ),
+        (_changed("request", "price", "wire", to="device.osv.x"), r"request\.price\.wire: device\.osv is a value"),
         (_changed("user", "spend", "yields", to=["median"]), r"user\.spend\.yields: .*received 'median'"),
         (_changed("user", "refunds", to={"kind": "number"}), r"fields\.refunds: a target"),
         (_changed("user", "revenue_d7", to={"kind": "number"}), r"fields\.revenue_d7: a target"),
