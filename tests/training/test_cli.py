@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -108,7 +109,13 @@ def test_an_interrupt_is_one_line(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, signal_number: signal.Signals
 ) -> None:
     """Ctrl-C, and the eviction of a job: no traceback, and the exit code of an interrupt."""
-    monkeypatch.setattr("app.inference.manifest.read_manifest", lambda _: os.kill(os.getpid(), signal_number))
+
+    def interrupted(_: Path) -> None:
+        os.kill(os.getpid(), signal_number)
+        for _tick in range(1000):  # another thread may be the one that takes the signal: then this one hears of it later
+            time.sleep(0.01)
+
+    monkeypatch.setattr("app.inference.manifest.read_manifest", interrupted)
     assert mistake(run(capfd, "inspect", "--bundle", tmp_path), 130) == "error: interrupted"
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from app.errors import InputError
+from training.places import made, unmade
 
 if TYPE_CHECKING:
     from training.tracking.options import TrackingConfig
@@ -56,7 +57,10 @@ def make_room(processed: Path, gigabytes: float) -> None:
     """
     from training.scale.pruning import check_trusted, prune
 
-    check_trusted(writable(processed))
+    writable(processed)
+    if not processed.is_dir():
+        return
+    check_trusted(processed)
     removed = prune(processed, gigabytes * 1e9)
     if removed:
         freed = sum(one.size for one in removed) / 1e9
@@ -64,7 +68,7 @@ def make_room(processed: Path, gigabytes: float) -> None:
 
 
 def writable(folder: Path) -> Path:
-    """Make a folder that results go to, before anything long begins.
+    """Try a folder that results go to, before anything long begins; one that is not there yet is not there afterwards.
 
     Raises
     ------
@@ -74,9 +78,12 @@ def writable(folder: Path) -> Path:
     if folder.exists() and not folder.is_dir():
         raise InputError("expected a folder to write to, received a file", str(folder))
     try:
-        folder.mkdir(mode=0o775, parents=True, exist_ok=True)  # less the umask; never for everybody to write
-        with tempfile.TemporaryFile(dir=folder):
-            return folder
+        missing = made(folder)
+        try:
+            with tempfile.TemporaryFile(dir=folder):
+                return folder
+        finally:
+            unmade(missing)
     except OSError as error:
         raise InputError(f"can not be written ({error.strerror})", str(folder)) from None
 

@@ -30,6 +30,7 @@ from app.inference.prior import Prior
 from app.inference.specification import EnsembleSpec, LibrarySpec
 from training.learning.bases import Base
 from training.learning.boosting import Floats
+from training.places import made, unmade
 from training.publishing.certificate import certify, certify_by
 from training.publishing.codegen import compile_arithmetic, compile_features
 from training.publishing.compilation import compile_library, compile_merged, save_models, save_trees
@@ -68,7 +69,7 @@ class Content:
 
 @contextmanager
 def staging(final: Path) -> Iterator[Path]:
-    """A directory beside the bundle's place, gone afterwards unless it was moved there.
+    """A directory beside the bundle's place, gone afterwards with the folders made for it unless it was moved there.
 
     Raises
     ------
@@ -76,16 +77,19 @@ def staging(final: Path) -> Iterator[Path]:
         Where nothing can be written, or what is at `final` is no bundle, which nobody asked to remove.
     """
     check_place(final)
+    missing: list[Path] = []
     try:
-        final.parent.mkdir(parents=True, exist_ok=True)
+        missing = made(final.parent)
         directory = Path(tempfile.mkdtemp(dir=final.parent, prefix=f".{final.name}.staging-"))
     except OSError as error:
+        unmade(missing)
         raise InputError(f"can not be written ({error.strerror})", str(final.parent)) from error
     directory.chmod(0o755)
     try:
         yield directory
     finally:
         shutil.rmtree(directory, ignore_errors=True)
+        unmade(missing)
 
 
 def check_place(final: Path) -> None:
