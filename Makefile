@@ -33,9 +33,9 @@ setup: ## make .venv with the locked versions; checks first what the system lack
 serve: setup ## serve models/current on PORT, making a small demonstration bundle where there is none
 	@PORT=$(PORT) exec scripts/serve.sh
 
-test: ## every test, a real Redis among them
+test: ## every test, a real Redis among them, two files at a time; PYTEST_ARGS="-n 0 -k NAME" for one
 	@scripts/setup.sh redis mlflow dashboard notebook cdnow
-	@$(BIN)/python -m pytest -m "not stress" $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -m "not stress" -n 2 --dist loadfile $(PYTEST_ARGS)
 
 stress: ## load, faults, swaps, FUZZ_CASES hostile bodies and SOAK_S seconds of load, held to tests/stress/thresholds.toml
 	@scripts/setup.sh redis

@@ -112,7 +112,7 @@ def test_an_interrupt_is_one_line(
 
     def interrupted(_: Path) -> None:
         os.kill(os.getpid(), signal_number)
-        for _tick in range(1000):  # another thread may be the one that takes the signal: then this one hears of it later
+        for _tick in range(1000):  # another thread may take the signal, and this one hear of it later
             time.sleep(0.01)
 
     monkeypatch.setattr("app.inference.manifest.read_manifest", interrupted)
