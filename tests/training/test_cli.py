@@ -116,7 +116,11 @@ def test_an_interrupt_is_one_line(
             time.sleep(0.01)
 
     monkeypatch.setattr("app.inference.manifest.read_manifest", interrupted)
-    assert mistake(run(capfd, "inspect", "--bundle", tmp_path), 130) == "error: interrupted"
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs in a shell's background ignores it
+    try:
+        assert mistake(run(capfd, "inspect", "--bundle", tmp_path), 130) == "error: interrupted"
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_generate_then_predict(capfd: pytest.CaptureFixture[str], tiny: Tiny, tmp_path: Path) -> None:
