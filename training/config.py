@@ -127,11 +127,12 @@ class PriorConfig(Section):
 class ReportConfig(Section):
     """The validation report: bootstrap replicates of its intervals, trees a baseline, columns to look at bias in.
 
-    No baseline is fitted with `baseline_rounds: 0`.
+    No baseline is fitted with `baseline_rounds: 0`, and nothing is drawn with `pictures: false`.
     """
 
     replicates: Count = 200
     baseline_rounds: Annotated[int, Field(ge=0)] = 120
+    pictures: bool = True
     cohorts: tuple[str, ...] = ()
 
 

@@ -90,6 +90,7 @@ def judge(
         context=context,
         importance=importance,
         contributions=contributions,
+        draw=config.report.pictures,
     )
     (what.directory / "MODEL_CARD.md").write_text(model_card(evaluation, context), encoding="utf-8")
     return evaluation

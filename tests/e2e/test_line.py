@@ -56,6 +56,7 @@ def test_the_trained_bundle_is_sound_and_tells_how_good_it_is(trained: Market) -
     report = json.loads((trained.bundle / "report.json").read_text())
     assert {"pltv", "constant", "tweedie", "log1p_l2", "oracle"} <= set(report["predictors"])
     assert report["order_violations"]["pltv"] == 0
+    assert len(list((trained.bundle / "plots").glob("*.png"))) > 10
 
 
 @pytest.mark.skipif(not real_requests(), reason=f"no recorded bid requests at {REAL_REQUESTS}")

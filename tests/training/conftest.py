@@ -40,7 +40,7 @@ def tiny_config(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "log_mean": TREES,
         "meta": {**TREES, "ship": "always"},
     }
-    raw["training"]["report"] |= {"replicates": 10, "baseline_rounds": 4}
+    raw["training"]["report"] |= {"replicates": 10, "baseline_rounds": 4, "pictures": False}
     path = tmp_path_factory.mktemp("config") / "tiny.yaml"
     path.write_text(yaml.safe_dump(raw, sort_keys=False), encoding="utf-8")
     return path

@@ -30,7 +30,7 @@ Floats = NDArray[np.float64]
 STACK = {
     "meta": {**TREES, "ship": "always", "log_loss": "huber", "huber_delta": 0.5},
     "bases": {"linear": {"alpha": 0.01}, "forest": {"trees": 6}, "xgboost": {**TREES, "rounds": 12}},
-    "report": {"replicates": 5, "baseline_rounds": 0},
+    "report": {"replicates": 5, "baseline_rounds": 0, "pictures": False},
 }
 
 

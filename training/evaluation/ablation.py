@@ -102,7 +102,7 @@ def _trained(plan: Plan, variant: Variant, stages: Stages, key: bytes | None) ->
         with stages.stage(f"train {variant.name}"):
             declaration, config = load(attempt)
             # Baselines belong to the default's own report; here the variants stand beside each other.
-            report = config.report.model_copy(update={"baseline_rounds": 0, "replicates": 10})
+            report = config.report.model_copy(update={"baseline_rounds": 0, "replicates": 10, "pictures": False})
             train(declaration, config.model_copy(update={"report": report}), plan.data, bundle, key=key)
     except PltvError as error:
         attempt.unlink()

@@ -179,6 +179,7 @@ def write_report(
     context: Provenance,
     importance: Mapping[str, Mapping[str, float]] | None = None,
     contributions: Sequence[Contributions] = (),
+    draw: bool = True,
 ) -> list[Path]:
     """Write `report.html`, `report.md`, `report.json` and `plots/*.png` into `directory`, made where it is missing.
 
@@ -192,6 +193,8 @@ def write_report(
     importance : mapping of model name to (mapping of feature name to gain), optional
     contributions : sequence of Contributions
         Of the models, for their pictures.
+    draw : bool
+        Whether there are pictures: they take longer than the figures.
 
     Returns
     -------
@@ -199,7 +202,9 @@ def write_report(
         The files written.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    drawn = pictures.draw_all(directory / "plots", evaluation, rows, scored, importance or {}, contributions)
+    drawn = {}
+    if draw:
+        drawn = pictures.draw_all(directory / "plots", evaluation, rows, scored, importance or {}, contributions)
     relative = {title: path.relative_to(directory).as_posix() for title, path in drawn.items()}
     blocks = sections(evaluation, relative, context)
     texts = {

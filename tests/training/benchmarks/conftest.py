@@ -34,7 +34,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
     for name in ("classifier", "regressors", "log_mean"):
         training[name] |= {"rounds": 8, "learning_rate": 0.2}
     training["folds"] = 2
-    training["report"] |= {"replicates": 10, "baseline_rounds": 4}
+    training["report"] |= {"replicates": 10, "baseline_rounds": 4, "pictures": False}
     config = folder / "cdnow.yaml"
     config.write_text(yaml.safe_dump(raw, sort_keys=False), encoding="utf-8")
     found = Shop(made_up(folder / "raw.txt", 1200, seed=4), folder / "data", folder / "models" / "shop")

@@ -11,6 +11,7 @@ import pytest
 
 from app.inference.bundle import read_manifest, seal
 from app.inference.predictor import Predictor
+from tests.support.market import Market
 from tests.training.conftest import Tiny
 from tests.training.test_cli import run
 from training import pipeline
@@ -37,7 +38,7 @@ def there(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_training_is_kept_with_all_that_it_was(tiny: Tiny, home: Path, tmp_path: Path) -> None:
-    """Parameters, metrics with their intervals, configuration, plots, and a bundle that still proves itself."""
+    """Parameters, metrics with their intervals, configuration, and a bundle that still proves itself."""
     tracker = Tracker(TrackingConfig())
     kept = tracker.trained(tiny.trained.bundle, tiny.config, tiny.training.model_dump(mode="json"))
     assert kept.version == "1"
@@ -57,8 +58,18 @@ def test_a_training_is_kept_with_all_that_it_was(tiny: Tiny, home: Path, tmp_pat
     assert run.data.tags["digest"] == tiny.trained.manifest.digest
     folder = Path(client.download_artifacts(run_id=kept.run_id, path="", dst_path=str(tmp_path)))
     assert (folder / "config" / tiny.config.name).read_bytes() == tiny.config.read_bytes()
-    assert any((folder / "plots").glob("*.png"))
     Predictor.load(folder / "bundle").close()
+
+
+def test_pictures_are_kept(trained: Market, home: Path, tmp_path: Path) -> None:
+    """Where the report was drawn."""
+    kept = Tracker(TrackingConfig()).trained(trained.bundle, trained.config, {})
+
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(tracking_uri=f"sqlite:///{home / 'mlruns' / 'mlflow.db'}")
+    folder = Path(client.download_artifacts(run_id=kept.run_id, path="plots", dst_path=str(tmp_path)))
+    assert {path.name for path in folder.glob("*.png")} == {path.name for path in (trained.bundle / "plots").iterdir()}
 
 
 def test_a_version_of_the_model_is_a_bundle_with_a_stage(tiny: Tiny, home: Path, tmp_path: Path) -> None:
