@@ -74,8 +74,11 @@ class Admission:
             self._begin_turn()
         if self.full:
             return False
-        if self._arrived >= self._room or self._too_late(self._arrived + 1):
+        late = self._too_late(self._arrived + 1)
+        if late or self._arrived >= self._room:
             self.full, self._refuses_from = True, monotonic()
+            if late:
+                self._pace.not_tried(self._arrived + 1, self._arrived)
             return False
         self._arrived += 1
         return True

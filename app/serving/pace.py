@@ -42,6 +42,11 @@ class Pace:
         place = min(n.bit_length(), _SIZES)
         self._each_s[place] = (1.0 - _SMOOTHING) * self._each(place)
 
+    def not_tried(self, n: int, tried: int) -> None:
+        """`n` were too many and `tried` go instead; where those tell nothing of such sizes, the guess relents."""
+        if min(n.bit_length(), _SIZES) != min(tried.bit_length(), _SIZES):
+            self.relent(n)
+
     def _each(self, place: int) -> float:
         while place and self._each_s[place] is None:
             place -= 1

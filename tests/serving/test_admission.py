@@ -119,6 +119,27 @@ def test_refusals_are_part_of_a_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     turns(play)
 
 
+def test_a_spell_of_slowness_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Answers joined by 32 once took four times as long, so that 31 were all that a turn dared; it tries more again."""
+    Clock(monkeypatch)
+    pace = Pace()
+    for _ in range(200):
+        pace.took(31, 31 * EACH_S)
+        pace.took(63, 63 * 4 * EACH_S)
+    taken = []
+
+    async def play() -> None:
+        admission = Admission(1000, TURN_S, pace)
+        for _ in range(100):
+            taken.append(sum(admission.arrive() for _ in range(60)))
+            await asyncio.sleep(0)
+            pace.took(taken[-1], taken[-1] * EACH_S)
+
+    asyncio.run(play())
+    assert taken[0] == 31
+    assert taken[-1] == 60
+
+
 def test_time_counts_from_the_last_look_at_the_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who is read after 30 ms of answering others has waited for half of them on average; after a rest nobody has."""
     clock = Clock(monkeypatch)
