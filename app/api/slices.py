@@ -148,9 +148,8 @@ class Scan:
         depths = self._depth + np.cumsum(_STEPS[kinds])
         if len(depths):
             self._depth = int(depths[-1])
-        shallow = np.flatnonzero(depths + (kinds == _CLOSE) == 2)[
-            :most
-        ]  # a closing bracket is as deep as what it closes
+        # A closing bracket is as deep as what it closes.
+        shallow = np.flatnonzero(depths + (kinds == _CLOSE) == 2)[:most]
         return zip(places[shallow].tolist(), kinds[shallow].tolist(), strict=True)
 
     def _escaped(self, places: NDArray[np.intp], kinds: NDArray[np.uint8], length: int) -> NDArray[np.bool_]:

@@ -174,6 +174,8 @@ def _fields(raw: Mapping[str, Any]) -> Iterator[Field]:
             _subset(where, tuple(entry), ("kind", "wire", "format", "yields"))
             form = entry.get("format", "raw")
             _subset(f"{where}.format", (form,), FORMATS)
+            if form != "raw" and kind not in TEXTS:
+                raise DeclarationError(f"{where}.format: expected a kind of text ({', '.join(TEXTS)}), received {kind}")
             yields = tuple(entry.get("yields", defaults.get(kind, AGGREGATES[kind]))) if kind in RAGGED else ()
             _subset(f"{where}.yields", yields, AGGREGATES.get(kind, ()))
             yield Field(str(name), kind, scope, _wire(where, scope, entry), form, yields)

@@ -39,6 +39,14 @@ def _changed(*path: str, to: Any) -> dict[str, Any]:
             for wire in ("at", "id.x", "imp.bidfloor", ".os", "device.", "a..b", "ext.campaigns", "user.ext.history.x")
         ),
         (_changed("request", "price", "wire", to="device.osv.x"), r"request\.price\.wire: device\.osv is a value"),
+        (
+            _changed("request", "price", "format", to="lower"),
+            r"request\.price\.format: expected a kind of text .* number$",
+        ),
+        (
+            _changed("user", "spend", "format", to="lower"),
+            r"user\.spend\.format: expected a kind of text .* histogram$",
+        ),
         (_changed("user", "spend", "yields", to=["median"]), r"user\.spend\.yields: .*received 'median'"),
         (_changed("user", "refunds", to={"kind": "number"}), r"fields\.refunds: a target"),
         (_changed("user", "revenue_d7", to={"kind": "number"}), r"fields\.revenue_d7: a target"),
